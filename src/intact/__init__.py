@@ -1,0 +1,1 @@
+"""Intact: integer models, untampered."""
