@@ -39,7 +39,7 @@ class Program:
         for initializer in slim.graph.initializer:
             value = onnx.numpy_helper.to_array(initializer)
             if value.nbytes > INLINE_LIMIT_BYTES:
-                tensors[initializer.name] = np.ascontiguousarray(value)
+                tensors[initializer.name] = np.asarray(value, order="C")
                 _detach(initializer)
         return cls(model=slim.SerializeToString(deterministic=True), tensors=tensors)
 

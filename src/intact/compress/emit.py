@@ -1,0 +1,150 @@
+"""Write the integer graph: plain ONNX in QuantizeLinear / DequantizeLinear form."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from intact.compress.encodings import Encoding
+from intact.compress.operators import operators
+from intact.compress.plan import FLOAT, Plan, Step
+from intact.compress.solve import Solution
+from intact.graph.view import OPSET, Graph, Node
+
+Array = NDArray[Any]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Emission:
+    """The integer graph and what was solved on the way.
+
+    Args:
+        graph: Plain ONNX, opset 21.
+        solutions: The integers of each layer, by its name.
+    """
+
+    graph: Graph
+    solutions: Mapping[str, Solution]
+
+
+class Emitter:
+    """Gathers the nodes and constants of the integer graph; what an operator writes through.
+
+    A float tensor keeps its name. The codes of tensor `t` are called `t_q`, and `t` read back from its codes `t_r`.
+    """
+
+    def __init__(self, plan: Plan, encodings: Mapping[str, Encoding]) -> None:
+        self.plan = plan
+        self.graph = plan.graph
+        self.encodings = encodings
+        self.generator = np.random.default_rng(plan.recipe.seed)
+        self.solutions: dict[str, Solution] = {}
+        self._nodes: list[Node] = []
+        self._constants: dict[str, Array] = {}
+        self._codes: dict[str, str] = {}
+        self._read: dict[str, str] = {}
+        self._reals: dict[str, str] = {port.name: port.name for port in plan.graph.inputs}
+
+    def node(self, op: str, inputs: tuple[str, ...], output: str, **attributes: Any) -> str:
+        """Write a node of one output; return the output's name."""
+        self._nodes.append(Node(op=op, inputs=inputs, outputs=(output,), attributes=attributes))
+        return output
+
+    def copy(self, node: Node) -> None:
+        """Write `node` as it is."""
+        self._nodes.append(node)
+
+    def constant(self, name: str, value: Array) -> str:
+        """Keep a constant under `name`; return the name."""
+        self._constants[name] = value
+        return name
+
+    def scalar(self, value: float | int, dtype: Any) -> str:
+        """Keep a scalar constant, one for all who need the same; return its name."""
+        array = np.asarray(value, dtype=dtype)
+        return self.constant(f"{array.dtype.char}{array.item()!r}", array)
+
+    def codes(self, tensor: str) -> str:
+        """Return the name of the codes of `tensor`, quantizing it here if it is only there in float."""
+        if tensor not in self._codes:
+            encoding = self.encodings[tensor]
+            scale = encoding.real_scale  # a graph input may have a free scale
+            self._codes[tensor] = self._quantize(self._reals[tensor], encoding, f"{tensor}_q", scale)
+        return self._codes[tensor]
+
+    def real(self, tensor: str) -> str:
+        """Return the name of `tensor` in float: as a float step made it, or read back from its codes."""
+        return self._reals[tensor] if tensor in self._reals else self._read_back(tensor)
+
+    def quantized(self, tensor: str) -> str:
+        """Return the name of `tensor` as float values that went through its codes: what an integer operator reads."""
+        self.codes(tensor)
+        return self._read_back(tensor)
+
+    def put_codes(self, tensor: str, name: str) -> None:
+        """Say that `name` holds the codes of `tensor`."""
+        self._codes[tensor] = name
+
+    def put(self, op: str, inputs: tuple[str, ...], tensor: str, **attributes: Any) -> None:
+        """Write the float node that makes `tensor`, and its QuantizeLinear where it lives as codes."""
+        if tensor not in self.plan.coded:
+            self._reals[tensor] = self.node(op, inputs, tensor, **attributes)
+            return
+        inner = self.node(op, inputs, f"{tensor}_f", **attributes)
+        encoding = self.encodings[tensor]
+        self._codes[tensor] = self._quantize(inner, encoding, f"{tensor}_q", encoding.scale)
+
+    def put_real(self, tensor: str) -> None:
+        """Say that `tensor` is there in float under its own name."""
+        self._reals[tensor] = tensor
+
+    def finish(self) -> Graph:
+        """Return the graph, its outputs in float under their own names."""
+        for name in self.graph.output_names:
+            if name not in self._reals:
+                self._reals[name] = self._dequantize(name, name)
+        used = {name for node in self._nodes for name in node.present()} | self.graph.output_names
+        constants = {name: value for name, value in {**self.graph.constants, **self._constants}.items() if name in used}
+        return replace(
+            self.graph, nodes=tuple(self._nodes), constants=constants, opset=OPSET, domains=dict(self.graph.domains)
+        )
+
+    def _read_back(self, tensor: str) -> str:
+        if tensor not in self._read:
+            self._read[tensor] = self._dequantize(tensor, f"{tensor}_r")
+        return self._read[tensor]
+
+    def _quantize(self, source: str, encoding: Encoding, output: str, scale: float) -> str:
+        inputs = (source, self.scalar(scale, np.float32), self.scalar(encoding.zero_point, np.uint8))
+        return self.node("QuantizeLinear", inputs, output)
+
+    def _dequantize(self, tensor: str, output: str) -> str:
+        encoding = self.encodings[tensor]
+        scale, zero = self.scalar(encoding.scale, np.float32), self.scalar(encoding.zero_point, np.uint8)
+        return self.node("DequantizeLinear", (self._codes[tensor], scale, zero), output)
+
+
+def emit(plan: Plan, encodings: Mapping[str, Encoding]) -> Emission:
+    """Write the integer graph of `plan` with `encodings`; the same arguments give the same bytes."""
+    emitter = Emitter(plan, encodings)
+    known = operators()
+    for step in plan.steps:
+        if step.operator == FLOAT:
+            _copy_float(emitter, step)
+        else:
+            known[step.operator].emit(emitter, step)
+    return Emission(graph=emitter.finish(), solutions=emitter.solutions)
+
+
+def _copy_float(emitter: Emitter, step: Step) -> None:
+    for node in step.nodes:
+        inputs = tuple(
+            name if not name or emitter.graph.constant(name) is not None else emitter.real(name) for name in node.inputs
+        )
+        emitter.copy(replace(node, inputs=inputs))
+        for output in node.outputs:
+            emitter.put_real(output)

@@ -1,0 +1,95 @@
+"""Operators of the integer graph: one file each. A file says which float nodes it takes and how it writes them."""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cache
+from typing import TYPE_CHECKING
+
+from intact.compress.recipe import LayerRecipe, Recipe
+from intact.graph.view import Dim, Graph, Node
+
+if TYPE_CHECKING:
+    from intact.compress.emit import Emitter
+    from intact.compress.plan import Step
+
+
+@dataclass(frozen=True, kw_only=True)
+class Context:
+    """What an operator may look at when it claims a node."""
+
+    graph: Graph
+    shapes: Mapping[str, tuple[Dim | None, ...]]
+    recipe: Recipe
+    layout: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Claim:
+    """An operator takes `nodes` (the asked one among them) as one step."""
+
+    nodes: tuple[Node, ...]
+    layer: str
+    recipe: LayerRecipe | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Refusal:
+    """An operator knows the node and says why it must stay float; nobody else is asked."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Operator:
+    """A member of the family.
+
+    Args:
+        name: The file's name.
+        claim: Takes a node, refuses it, or says None: not mine.
+        reads: The float tensors a step reads as codes.
+        emit: Writes a step into the integer graph.
+        layouts: Where it is at work.
+        moves: It only moves codes; its output has the encoding of its input.
+        makes_codes: Its outputs are codes even where only float steps read them.
+    """
+
+    name: str
+    claim: Callable[[Context, Node], Claim | Refusal | None]
+    reads: Callable[[Graph, tuple[Node, ...]], tuple[str, ...]]
+    emit: Callable[[Emitter, Step], None]
+    layouts: frozenset[str] = frozenset({"codes"})
+    moves: bool = False
+    makes_codes: bool = True
+
+
+@cache
+def operators() -> dict[str, Operator]:
+    """Return every operator in this folder, by name, in the order in which they are asked."""
+    names = sorted(module.name for module in pkgutil.iter_modules(__path__))
+    return {name: importlib.import_module(f"{__name__}.{name}").OPERATOR for name in names}
+
+
+def first_input(graph: Graph, nodes: tuple[Node, ...]) -> tuple[str, ...]:
+    """The data input of the first node."""
+    return (nodes[0].inputs[0],)
+
+
+def computed_inputs(graph: Graph, nodes: tuple[Node, ...]) -> tuple[str, ...]:
+    """All inputs of the first node that are not constants."""
+    return tuple(dict.fromkeys(name for name in nodes[0].present() if graph.constant(name) is None))
+
+
+def only_consumer(graph: Graph, name: str) -> Node | None:
+    """The one node that reads `name`, unless it is also an output of the graph."""
+    consumers = graph.consumers.get(name, ())
+    return consumers[0] if len(consumers) == 1 and name not in graph.output_names else None
+
+
+def with_relu(graph: Graph, node: Node) -> tuple[Node, ...]:
+    """`node` and the Relu that alone reads its output, if there is one."""
+    relu = only_consumer(graph, node.output)
+    return (node, relu) if relu is not None and relu.op == "Relu" else (node,)

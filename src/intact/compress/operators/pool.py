@@ -1,0 +1,46 @@
+"""Averages over windows whose every size is a power of two, or odd: then no engine can round them differently."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+from intact.compress.operators import Claim, Context, Operator, Refusal, first_input, with_relu
+from intact.graph.view import Node
+
+if TYPE_CHECKING:
+    from intact.compress.emit import Emitter
+    from intact.compress.plan import Step
+
+
+def claim(context: Context, node: Node) -> Claim | Refusal | None:
+    """Take AveragePool and GlobalAveragePool with windows of a known, safe count."""
+    if node.op not in ("AveragePool", "GlobalAveragePool"):
+        return None
+    count = _count(context, node)
+    if count is None:
+        return Refusal(reason=f"{node.op} over a window whose size is not known or varies")
+    if count & (count - 1) and count % 2 == 0:
+        return Refusal(reason=f"{node.op} over {count} values, neither odd nor a power of two")
+    return Claim(nodes=with_relu(context.graph, node), layer=node.name or node.output)
+
+
+def _count(context: Context, node: Node) -> int | None:
+    """How many values every window averages; None where that is not fixed."""
+    if node.op == "GlobalAveragePool":
+        sizes = context.shapes.get(node.inputs[0], ())[2:]
+        known = [size for size in sizes if isinstance(size, int)]
+        return math.prod(known) if known and len(known) == len(sizes) else None
+    padded = any(node.attributes.get("pads", ())) or node.attributes.get("auto_pad", "NOTSET") != "NOTSET"
+    if node.attributes.get("ceil_mode", 0) or (padded and not node.attributes.get("count_include_pad", 0)):
+        return None
+    return math.prod(node.attributes["kernel_shape"])
+
+
+def emit(emitter: Emitter, step: Step) -> None:
+    """Write the average between DequantizeLinear and QuantizeLinear."""
+    node = step.nodes[0]
+    emitter.put(node.op, (emitter.quantized(node.inputs[0]),), step.outputs[0], **node.attributes)
+
+
+OPERATOR = Operator(name="pool", claim=claim, reads=first_input, emit=emit)

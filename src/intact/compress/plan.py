@@ -1,0 +1,174 @@
+"""Decide what becomes of every node: which operator of the integer graph takes it, or why it stays float."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+from intact.compress.operators import Claim, Context, Operator, Refusal, operators
+from intact.compress.recipe import LayerRecipe, Recipe
+from intact.errors import UsageError
+from intact.graph.shapes import infer_shapes
+from intact.graph.view import Graph, Node
+
+FLOAT = "float"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Step:
+    """One piece of the integer graph to be.
+
+    Args:
+        operator: Member of `compress/operators`, or "float".
+        nodes: The float nodes it stands for, in order; the output of the last is its output.
+        layer: The name a person knows it by.
+        recipe: Settings of a layer with weights; None elsewhere.
+        reason: Why it stays float; empty elsewhere.
+    """
+
+    operator: str
+    nodes: tuple[Node, ...]
+    layer: str
+    recipe: LayerRecipe | None = None
+    reason: str = ""
+
+    @property
+    def outputs(self) -> tuple[str, ...]:
+        """The values it makes."""
+        return self.nodes[-1].outputs
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """What becomes of a graph.
+
+    Args:
+        graph: The normalised float graph.
+        recipe: What was asked.
+        layout: "codes" or "islands", decided.
+        steps: In topological order.
+        coded: Names of the tensors that live as 8-bit codes.
+        exact: Whether every host will give the same bits.
+    """
+
+    graph: Graph
+    recipe: Recipe
+    layout: Literal["codes", "islands"]
+    steps: tuple[Step, ...]
+    coded: frozenset[str]
+    exact: bool
+
+    @property
+    def power_of_two(self) -> bool:
+        """Whether inner scales are powers of two."""
+        return self.layout == "codes" and self.recipe.profile != "tolerant"
+
+    @property
+    def layers(self) -> tuple[Step, ...]:
+        """The steps that have weights of their own and are quantized."""
+        return tuple(step for step in self.steps if step.recipe is not None and step.operator != FLOAT)
+
+    @property
+    def floats(self) -> tuple[Step, ...]:
+        """The steps that stay float for a reason worth telling."""
+        return tuple(step for step in self.steps if step.operator == FLOAT and step.reason)
+
+
+def plan(graph: Graph, recipe: Recipe) -> Plan:
+    """Assign every node of `graph` to an operator of the integer graph.
+
+    Raises:
+        UsageError: The recipe names a layer that is not there, or asks for the exact profile where it cannot be had.
+    """
+    layout = _layout(graph) if recipe.layout == "auto" else recipe.layout
+    context = Context(graph=graph, shapes=infer_shapes(graph), recipe=recipe, layout=layout)
+    steps = _assign(context)
+    _check_patterns(recipe, steps)
+    steps, coded = _settle(graph, steps, operators())
+    left = [step for step in steps if step.operator == FLOAT and not _is_tail(graph, step)]
+    free = recipe.profile == "tolerant" or layout == "islands"
+    if recipe.profile == "exact" and (left or free):
+        told = "; ".join(f"{step.layer}: {step.reason}" for step in left[:5]) or "the layout 'islands' uses free scales"
+        raise UsageError(f"the exact profile cannot be had: {told}", hint="use profile = 'auto' to keep these in float")
+    return Plan(graph=graph, recipe=recipe, layout=layout, steps=steps, coded=coded, exact=not (left or free))
+
+
+def _layout(graph: Graph) -> Literal["codes", "islands"]:
+    """Attention and layer norms are the marks of a transformer."""
+    marks = {"LayerNormalization", "Attention", "MultiHeadAttention", "RMSNormalization"}
+    return "islands" if any(node.op in marks for node in graph.nodes) else "codes"
+
+
+def _assign(context: Context) -> tuple[Step, ...]:
+    taken: set[int] = set()
+    steps: dict[int, Step] = {}
+    index = {id(node): number for number, node in enumerate(context.graph.nodes)}
+    for number, node in enumerate(context.graph.nodes):
+        if number in taken:
+            continue
+        step = _step(context, node)
+        members = {index[id(member)] for member in step.nodes}
+        taken |= members
+        steps[max(members)] = step
+    return tuple(steps[number] for number in sorted(steps))
+
+
+def _step(context: Context, node: Node) -> Step:
+    reason = f"operator '{node.op}' has no integer form here"
+    for operator in operators().values():
+        if context.layout not in operator.layouts:
+            continue
+        answer = operator.claim(context, node)
+        if isinstance(answer, Claim):
+            return Step(operator=operator.name, nodes=answer.nodes, layer=answer.layer, recipe=answer.recipe)
+        if isinstance(answer, Refusal):
+            reason = answer.reason
+            break
+    return Step(operator=FLOAT, nodes=(node,), layer=node.name or node.output, reason=reason)
+
+
+def _settle(
+    graph: Graph, steps: tuple[Step, ...], known: Mapping[str, Operator]
+) -> tuple[tuple[Step, ...], frozenset[str]]:
+    """Find the tensors that live as codes; a step that only moves data and meets no codes stays float."""
+    wanted: set[str] = set()
+    for step in reversed(steps):
+        if step.operator == FLOAT:
+            continue
+        operator = known[step.operator]
+        if not operator.moves or any(name in wanted for name in step.outputs):
+            wanted.update(operator.reads(graph, step.nodes))
+    coded: set[str] = set()
+    settled = []
+    for step in steps:
+        operator = known.get(step.operator)
+        if operator is not None and operator.moves:
+            source = operator.reads(graph, step.nodes)
+            if not any(name in coded or name in wanted for name in source):
+                step = Step(operator=FLOAT, nodes=step.nodes, layer=step.layer)
+                operator = None
+        settled.append(step)
+        if operator is None:
+            continue
+        coded.update(name for name in operator.reads(graph, step.nodes))
+        if operator.makes_codes or any(name in wanted for name in step.outputs):
+            coded.update(step.outputs)
+    return tuple(settled), frozenset(coded)
+
+
+def _is_tail(graph: Graph, step: Step) -> bool:
+    """A step that moves exact values to an output without touching them."""
+    return not step.reason and step.operator == FLOAT
+
+
+def _check_patterns(recipe: Recipe, steps: tuple[Step, ...]) -> None:
+    names = tuple(step.layer for step in steps if step.recipe is not None) + tuple(
+        step.layer for step in steps if step.operator == FLOAT
+    )
+    unused = recipe.unused_patterns(names)
+    if unused:
+        raise UsageError(
+            f"the recipe names layers that are not there: {', '.join(unused)}",
+            hint=f"layers of this model: {', '.join(names[:20])}",
+        )

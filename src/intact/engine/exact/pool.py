@@ -1,0 +1,117 @@
+"""Pooling and reductions of exact values."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from intact.engine.exact.arith import whole
+from intact.engine.exact.call import Call
+from intact.engine.exact.value import HEADROOM_BITS, Array, Exact, Inexact, Ints, Value, align, divide
+from intact.engine.exact.window import Window, patches, place
+
+
+def max_pool(call: Call) -> Value:
+    """Return the largest value under each window; codes are pooled as they are."""
+    if call.outputs > 1 or call.attributes.get("storage_order", 0):
+        raise Inexact("indices of the maximum")
+    value = call.optional(0)
+    if isinstance(value, Exact):
+        x = align(value)
+        mantissa = _largest(x.mantissa, call.attributes, -(1 << HEADROOM_BITS))
+        return Exact(mantissa=mantissa, exponent=x.exponent, bound=np.asarray(x.largest), divisor=x.divisor)
+    codes = call.array(0)
+    if codes.dtype.kind not in "iu":
+        raise Inexact("operand 0 is neither exact nor codes")
+    return _largest(codes, call.attributes, int(np.iinfo(codes.dtype).min))
+
+
+def _largest(x: Array, attributes: Mapping[str, Any], fill: int) -> Array:
+    window = place(attributes, attributes["kernel_shape"], x.shape[2:])
+    view = patches(x, window, fill)
+    return np.asarray(view.max(axis=tuple(range(-len(window.kernel), 0))))
+
+
+def average_pool(call: Call) -> Value:
+    """Return the mean under each window, as a sum over a common divisor."""
+    x = align(call.exact(0))
+    window = place(call.attributes, call.attributes["kernel_shape"], x.mantissa.shape[2:])
+    axes = tuple(range(-len(window.kernel), 0))
+    counts = _counts(window, x.mantissa.shape[2:], bool(call.attributes.get("count_include_pad", 0)))
+    whole_count = math.lcm(*(int(count) for count in np.unique(counts)))
+    total = Exact(
+        mantissa=patches(x.mantissa, window, 0).sum(axis=axes) * (whole_count // counts),
+        exponent=x.exponent,
+        bound=whole(np.asarray(float(x.largest) * whole_count)),
+        divisor=x.divisor,
+    )
+    return divide(total, whole_count)
+
+
+def _counts(window: Window, spatial: Sequence[int], include_padding: bool) -> Ints:
+    """Return how many elements each position averages, shape positions."""
+    inside = np.ones((1, 1, *spatial), dtype=np.int64)
+    after = tuple(a - e for a, e in zip(window.after, window.excess, strict=True))
+    pads = [(0, 0), (0, 0), *zip(window.before, after, strict=True)]
+    inside = np.pad(inside, pads, constant_values=int(include_padding))
+    inside = np.pad(inside, [(0, 0), (0, 0), *((0, e) for e in window.excess)])
+    nowhere = (0,) * len(window.kernel)
+    laid = Window(
+        kernel=window.kernel,
+        strides=window.strides,
+        dilations=window.dilations,
+        before=nowhere,
+        after=nowhere,
+        excess=nowhere,
+    )
+    return np.asarray(patches(inside, laid, 0).sum(axis=tuple(range(-len(window.kernel), 0)))[0, 0])
+
+
+def global_average_pool(call: Call) -> Value:
+    """Return the mean over all spatial positions."""
+    x = call.exact(0)
+    return _mean(x, tuple(range(2, x.mantissa.ndim)), keep=True)
+
+
+def global_max_pool(call: Call) -> Value:
+    """Return the largest value over all spatial positions."""
+    x = align(call.exact(0))
+    mantissa = x.mantissa.max(axis=tuple(range(2, x.mantissa.ndim)), keepdims=True)
+    return Exact(mantissa=mantissa, exponent=x.exponent, bound=np.asarray(x.largest), divisor=x.divisor)
+
+
+def reduce_mean(call: Call) -> Value:
+    """Return the mean over the axes of input 1 (or of the attribute, before opset 18)."""
+    x = call.exact(0)
+    axes, keep = _axes(call, x.mantissa.ndim)
+    return _mean(x, axes, keep=keep)
+
+
+def reduce_sum(call: Call) -> Value:
+    """Return the sum over the axes of input 1 (or of the attribute, before opset 13)."""
+    x = call.exact(0)
+    axes, keep = _axes(call, x.mantissa.ndim)
+    return _total(x, axes, keep=keep)
+
+
+def _axes(call: Call, ndim: int) -> tuple[tuple[int, ...], bool]:
+    axes = call.attributes.get("axes") if call.optional(1) is None else call.array(1).tolist()
+    if not axes:
+        axes = () if call.attributes.get("noop_with_empty_axes", 0) else range(ndim)
+    return tuple(int(axis) % ndim for axis in axes), bool(call.attributes.get("keepdims", 1))
+
+
+def _total(x: Exact, axes: tuple[int, ...], *, keep: bool) -> Exact:
+    x = align(x)
+    count = math.prod(x.mantissa.shape[axis] for axis in axes)
+    bound = whole(np.asarray(float(x.largest) * count))
+    mantissa = np.asarray(x.mantissa.sum(axis=axes, keepdims=keep)) if axes else x.mantissa
+    return Exact(mantissa=mantissa, exponent=x.exponent, bound=bound, divisor=x.divisor)
+
+
+def _mean(x: Exact, axes: tuple[int, ...], *, keep: bool) -> Exact:
+    count = math.prod(x.mantissa.shape[axis] for axis in axes)
+    return divide(_total(x, axes, keep=keep), count)

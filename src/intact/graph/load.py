@@ -1,0 +1,160 @@
+"""Read an ONNX model that nobody vouches for: bounded, checked, and never outside its own folder."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from pathlib import Path
+
+import numpy as np
+import onnx
+from google.protobuf.message import DecodeError
+
+from intact.errors import ModelError
+
+MAX_MODEL_BYTES = 2 * 1024**3 - 1
+"""Protobuf's own limit; also the bound on all external data together."""
+MAX_NODES = 200_000
+MIN_OPSET = 7
+
+
+def load(source: Path | bytes, *, domains: Collection[str] = ()) -> onnx.ModelProto:
+    """Read and check an ONNX model.
+
+    Args:
+        source: A file, whose external data must lie in its own folder; or the bytes of a model without external data.
+        domains: Operator domains accepted beside the standard one.
+
+    Returns:
+        A model that passes ONNX's checker, with all of its data inside and only finite weights.
+
+    Raises:
+        ModelError: It is not ONNX, too large, refers to a file outside its folder, uses an operator or domain that
+            is not known, or holds a NaN or an infinity.
+    """
+    data = source if isinstance(source, bytes) else _read_file(source)
+    where = "the given bytes" if isinstance(source, bytes) else f"'{source}'"
+    try:
+        proto = onnx.load_from_string(data)
+    except (DecodeError, ValueError) as error:
+        raise ModelError(f"{where} is not an ONNX model: {_first_line(error)}", hint="export it with torch.onnx") from error
+    if not proto.graph.node or not proto.opset_import:
+        raise ModelError(f"{where} holds no ONNX graph", hint="check that the file is whole")
+    if len(proto.graph.node) > MAX_NODES:
+        raise ModelError(f"{where} has {len(proto.graph.node)} nodes, more than the limit of {MAX_NODES}")
+    _refuse_domains(proto, domains)
+    _inline_external_data(proto, None if isinstance(source, bytes) else source.parent)
+    _check(proto, where)
+    _refuse_non_finite(proto)
+    return proto
+
+
+def _read_file(path: Path) -> bytes:
+    if not path.is_file():
+        raise ModelError(f"no model file at '{path}'", hint="give the path of an .onnx file")
+    size = path.stat().st_size
+    if size > MAX_MODEL_BYTES:
+        raise ModelError(f"'{path}' has {size} bytes, more than the limit of {MAX_MODEL_BYTES}")
+    return path.read_bytes()
+
+
+def _refuse_domains(proto: onnx.ModelProto, accepted: Collection[str]) -> None:
+    allowed = {"", "ai.onnx", *accepted}
+    local = {(function.domain, function.name) for function in proto.functions}
+    for nodes in (proto.graph.node, *(function.node for function in proto.functions)):
+        for node in nodes:
+            if node.domain not in allowed and (node.domain, node.op_type) not in local:
+                raise ModelError(
+                    f"operator '{node.op_type}' comes from the domain '{node.domain}', which was not named",
+                    hint="export with standard operators only",
+                )
+
+
+def _inline_external_data(proto: onnx.ModelProto, folder: Path | None) -> None:
+    total = 0
+    for tensor in proto.graph.initializer:
+        if tensor.data_location != onnx.TensorProto.EXTERNAL:
+            continue
+        if folder is None:
+            raise ModelError(f"tensor '{tensor.name}' lies outside the given bytes", hint="load the model from its file")
+        total += _inline(tensor, folder)
+        if total > MAX_MODEL_BYTES:
+            raise ModelError(f"external data exceed the limit of {MAX_MODEL_BYTES} bytes")
+
+
+def _inline(tensor: onnx.TensorProto, folder: Path) -> int:
+    """Read one external tensor into the model; return its size in bytes."""
+    entries = {entry.key: entry.value for entry in tensor.external_data}
+    location = entries.get("location", "")
+    path = folder / location
+    if not location or Path(location).is_absolute() or ".." in Path(location).parts or _has_link(path, folder):
+        raise ModelError(f"tensor '{tensor.name}' refers to '{location}', outside the model's folder")
+    if not path.is_file():
+        raise ModelError(f"tensor '{tensor.name}' refers to '{location}', which is not there", hint="copy it beside the model")
+    wanted = _tensor_bytes(tensor)
+    offset, length = _whole(entries.get("offset", "0")), _whole(entries.get("length", str(wanted)))
+    if length != wanted or offset + length > path.stat().st_size:
+        raise ModelError(
+            f"tensor '{tensor.name}' wants {wanted} bytes, '{location}' gives {length} at {offset} of {path.stat().st_size}"
+        )
+    with path.open("rb") as file:
+        file.seek(offset)
+        tensor.raw_data = file.read(length)
+    tensor.data_location = onnx.TensorProto.DEFAULT
+    del tensor.external_data[:]
+    return length
+
+
+def _tensor_bytes(tensor: onnx.TensorProto) -> int:
+    try:
+        item = onnx.helper.tensor_dtype_to_np_dtype(tensor.data_type).itemsize
+    except KeyError as error:
+        raise ModelError(f"tensor '{tensor.name}' has the unknown type {tensor.data_type}") from error
+    count = 1
+    for dim in tensor.dims:
+        if dim < 0 or (count := count * dim) * item > MAX_MODEL_BYTES:
+            raise ModelError(f"tensor '{tensor.name}' of shape {list(tensor.dims)} exceeds the limit of {MAX_MODEL_BYTES} bytes")
+    return count * item
+
+
+def _whole(text: str) -> int:
+    if not text.isascii() or not text.isdigit() or len(text) > 12:
+        raise ModelError(f"external data hold '{text[:20]}' where an offset or a length belongs")
+    return int(text)
+
+
+def _has_link(path: Path, folder: Path) -> bool:
+    parts = [path, *(parent for parent in path.parents if folder in parent.parents)]
+    return any(part.is_symlink() for part in parts)
+
+
+def _check(proto: onnx.ModelProto, where: str) -> None:
+    versions = {entry.domain: entry.version for entry in proto.opset_import}
+    opset = versions.get("", versions.get("ai.onnx", 0))
+    newest = onnx.defs.onnx_opset_version()
+    if not MIN_OPSET <= opset <= newest:
+        raise ModelError(f"{where} uses opset {opset}, not within {MIN_OPSET} to {newest}", hint="export with opset 21")
+    try:
+        onnx.checker.check_model(proto, full_check=False)
+    except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
+        raise ModelError(f"{where} is not a valid ONNX model: {_first_line(error)}") from error
+
+
+def _refuse_non_finite(proto: onnx.ModelProto) -> None:
+    for tensor in proto.graph.initializer:
+        value = onnx.numpy_helper.to_array(tensor)
+        if value.dtype.kind == "f" and not np.isfinite(value).all():
+            # masks are written as minus infinity by some exporters; a weight is a matrix
+            if value.ndim <= 1 and value.size == 1:
+                continue
+            raise ModelError(
+                f"weight '{tensor.name}' has {int((~np.isfinite(value)).sum())} values that are NaN or infinite",
+                hint="repair or retrain the model before it is quantized",
+            )
+
+
+def _first_line(error: Exception) -> str:
+    text = str(error).strip()
+    return text.splitlines()[0][:300] if text else type(error).__name__
+
+
+

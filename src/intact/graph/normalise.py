@@ -1,0 +1,66 @@
+"""Bring a float graph into the form the compressor reads: constants folded, BatchNorm folded, one spelling per idea."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+
+import onnx
+import onnxruntime as ort
+
+from intact.errors import ModelError
+from intact.graph.rewrite import rewrite
+from intact.graph.run import ORT_ERRORS
+from intact.graph.view import OPSET, Graph, read
+
+UNWANTED_OPTIMIZERS = ("ReshapeFusion", "FreeDimensionOverrideTransformer", "QDQPropagationTransformer")
+
+
+def normalise(proto: onnx.ModelProto) -> Graph:
+    """Return the same function as a simpler graph of standard operators, at opset 21.
+
+    onnxruntime's basic level folds constants, inlines functions and fuses BatchNorm, Mul and Add into convolutions;
+    it stays within standard ONNX. `rewrite` then settles on one spelling for what is left.
+
+    Raises:
+        ModelError: The model does not run in float, or cannot be raised to opset 21.
+    """
+    basic = _optimise(_raise_opset(proto))
+    unknown = {node.domain for node in basic.graph.node} - {"", "ai.onnx"} - {e.domain for e in proto.opset_import}
+    if unknown:
+        raise ModelError(f"normalising brought in the operator domains {sorted(unknown)}")
+    return rewrite(read(basic))
+
+
+def _raise_opset(proto: onnx.ModelProto) -> onnx.ModelProto:
+    opset = {entry.domain: entry.version for entry in proto.opset_import}.get("", 0)
+    if opset >= OPSET:
+        return proto
+    try:
+        return onnx.version_converter.convert_version(proto, OPSET)
+    except (RuntimeError, onnx.version_converter.ConvertError) as error:
+        raise ModelError(
+            f"the model of opset {opset} cannot be raised to {OPSET}: {str(error).strip()[:200]}",
+            hint=f"export it again with opset {OPSET}",
+        ) from error
+
+
+def _optimise(proto: onnx.ModelProto) -> onnx.ModelProto:
+    options = ort.SessionOptions()
+    options.log_severity_level = 3
+    options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_BASIC
+    with tempfile.TemporaryDirectory(prefix="intact-") as folder:
+        target = Path(folder) / "basic.onnx"
+        options.optimized_model_filepath = str(target)
+        try:
+            ort.InferenceSession(
+                proto.SerializeToString(),
+                options,
+                providers=["CPUExecutionProvider"],
+                disabled_optimizers=list(UNWANTED_OPTIMIZERS),
+            )
+        except ORT_ERRORS as error:
+            raise ModelError(f"the float model does not run: {str(error).strip()[:300]}") from error
+        return onnx.load(target)
+
+

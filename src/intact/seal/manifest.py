@@ -1,0 +1,128 @@
+"""The public, signed description of an artifact: manifest.json."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from intact.errors import IntegrityError
+from intact.seal import layout
+from intact.wire import decode, encode, from_json, to_json
+
+FORMAT: Final = 1
+SUITE_SEALED: Final = "intact-1-sealed"
+SUITE_PLAIN: Final = "intact-1-plain"
+
+_HEX_128 = re.compile(r"[0-9a-f]{32}")
+_HEX_256 = re.compile(r"[0-9a-f]{64}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Blob:
+    """Size and SHA-256 of a file, as it lies on disk."""
+
+    size: int
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entry:
+    """One tensor of weights.safetensors as that file declares it, ciphertext when the artifact is sealed.
+
+    Args:
+        dtype: safetensors type; "U8" for ciphertext.
+        shape: Extents; (size,) for ciphertext.
+        segments: SHA-256 of each `layout.segments` piece, in order.
+    """
+
+    dtype: str
+    shape: tuple[int, ...]
+    segments: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Manifest:
+    """Everything about an artifact that needs no key.
+
+    Args:
+        format: Version of the format, 1.
+        suite: "intact-1-sealed" or "intact-1-plain"; each fixes every algorithm.
+        artifact: Random 128-bit identity, 32 hex digits; stays through revisions.
+        revision: Counts up from 1.
+        key_commitment: What the data key must derive to, 64 hex digits; None when not sealed.
+        header: The header file, header.enc or header.bin.
+        lineage: lineage.json.
+        tensors: The tensors in file order.
+        card: Public metadata.
+    """
+
+    format: int
+    suite: str
+    artifact: str
+    revision: int
+    key_commitment: str | None
+    header: Blob
+    lineage: Blob
+    tensors: tuple[Entry, ...]
+    card: Mapping[str, Any]
+
+    @property
+    def sealed(self) -> bool:
+        """Whether the content is encrypted."""
+        return self.suite == SUITE_SEALED
+
+    @property
+    def header_name(self) -> str:
+        """Name of the header file."""
+        return layout.HEADER_SEALED if self.sealed else layout.HEADER_PLAIN
+
+    @property
+    def index(self) -> bytes:
+        """The head weights.safetensors must have, byte for byte."""
+        return layout.index([(entry.dtype, entry.shape) for entry in self.tensors])
+
+    def to_bytes(self) -> bytes:
+        """Return manifest.json."""
+        return encode(to_json(self))
+
+    @classmethod
+    def from_bytes(cls, data: bytes) -> Manifest:
+        """Read manifest.json and check everything in it that can be checked alone.
+
+        Raises:
+            IntegrityError: Another format version or suite, or a field that is missing, unknown or out of range.
+        """
+        value = decode(data, where=layout.MANIFEST, limit_bytes=layout.LIMITS[layout.MANIFEST])
+        version = value.get("format") if isinstance(value, dict) else None
+        if version != FORMAT or type(version) is not int:
+            raise IntegrityError(
+                f"manifest.json is of format {version!a:.40}, this version reads format {FORMAT}",
+                hint="open the artifact with the version of intact that wrote it",
+            )
+        manifest = from_json(cls, value, where=layout.MANIFEST)
+        _check(manifest)
+        return manifest
+
+
+def _check(manifest: Manifest) -> None:
+    """Raise IntegrityError unless every field of `manifest` is in range and they fit each other."""
+    if manifest.suite not in (SUITE_SEALED, SUITE_PLAIN):
+        raise IntegrityError(f"manifest.json names suite {manifest.suite!a:.40}, which format {FORMAT} does not have")
+    if _HEX_128.fullmatch(manifest.artifact) is None or manifest.revision < 1:
+        raise IntegrityError("manifest.json has an impossible artifact id or revision")
+    if manifest.sealed != (manifest.key_commitment is not None):
+        raise IntegrityError("manifest.json has a key commitment and a suite that do not fit")
+    if len(manifest.tensors) > layout.MAX_TENSORS:
+        raise IntegrityError(f"manifest.json has {len(manifest.tensors)} tensors, at most {layout.MAX_TENSORS} allowed")
+    digests = [manifest.header.sha256, manifest.lineage.sha256, manifest.key_commitment or "0" * 64]
+    for number, entry in enumerate(manifest.tensors):
+        size = layout.nbytes(entry.dtype, entry.shape, f"tensor {number} in manifest.json")
+        if len(entry.segments) != sum(1 for _ in layout.segments(size, sealed=manifest.sealed)):
+            raise IntegrityError(f"tensor {number} in manifest.json has another number of digests than its size needs")
+        if manifest.sealed and (entry.dtype, entry.shape) != ("U8", (size,)):
+            raise IntegrityError(f"tensor {number} in manifest.json is not ciphertext")
+        digests.extend(entry.segments)
+    if any(_HEX_256.fullmatch(digest) is None for digest in digests):
+        raise IntegrityError("manifest.json has a digest that is not 64 lower-case hex digits")

@@ -1,0 +1,26 @@
+"""What goes into an artifact and comes out of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from intact.graph import Program
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Payload:
+    """A program and what is said about it.
+
+    Args:
+        program: The graph and its tensors.
+        header: Private metadata as JSON: encodings, guard, self-test vectors. Encrypted in a sealed artifact.
+        card: Public metadata as JSON: anyone can read it.
+        lineage: in-toto statement as JSON: where the integers came from. Anyone can read it.
+    """
+
+    program: Program
+    header: Mapping[str, Any]
+    card: Mapping[str, Any]
+    lineage: Mapping[str, Any]

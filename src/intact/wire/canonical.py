@@ -1,0 +1,164 @@
+"""Canonical JSON: one value, one byte string (RFC 8785), and a decoder that takes nothing else."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from decimal import Decimal
+from json.encoder import encode_basestring as _quote
+from typing import Any
+
+from intact.errors import IntegrityError, UsageError
+
+LIMIT_BYTES = 16 * 2**20
+"""Longest document `decode` reads unless told otherwise."""
+
+LIMIT_DEPTH = 64
+"""Deepest nesting of arrays and objects, in both directions."""
+
+SAFE_INTEGER = 2**53 - 1
+"""Largest integer every JSON reader keeps exactly (RFC 7493, section 2.2)."""
+
+
+def encode(value: object) -> bytes:
+    """Return the canonical JSON of `value`.
+
+    Keys are sorted by UTF-16 code units, there is no white space, numbers are written as ECMAScript writes them.
+
+    Args:
+        value: None, bool, int up to 2^53 - 1, finite float, str, and sequences and string-keyed mappings of these.
+
+    Returns:
+        UTF-8 bytes; equal values give equal bytes, and `decode` gives the value back (1.0 comes back as 1).
+
+    Raises:
+        UsageError: A value of another type, a float that is not finite, a larger integer, a lone surrogate, or
+            nesting deeper than `LIMIT_DEPTH`.
+
+    Source:
+        RFC 8785, JSON Canonicalization Scheme.
+    """
+    parts: list[str] = []
+    _write(value, parts, "$", LIMIT_DEPTH)
+    try:
+        return "".join(parts).encode()
+    except UnicodeEncodeError:
+        raise UsageError("text with a lone surrogate cannot be written as JSON") from None
+
+
+def decode(data: bytes, *, where: str, limit_bytes: int = LIMIT_BYTES) -> Any:
+    """Return the value whose canonical JSON is `data`.
+
+    Args:
+        data: The whole document.
+        where: What the document is called in errors.
+        limit_bytes: Longest document taken.
+
+    Returns:
+        A value of None, bool, int, float, str, list and dict, with `encode(value) == data`.
+
+    Raises:
+        IntegrityError: `data` is longer than the limit, is not JSON, nests too deep, repeats a key, holds NaN or an
+            infinity, or is not the canonical form of its value.
+    """
+    if len(data) > limit_bytes:
+        raise IntegrityError(f"{where} has {len(data)} bytes, more than the {limit_bytes} allowed")
+    try:
+        value = json.loads(
+            data.decode(),
+            object_pairs_hook=_unique,
+            parse_int=_integer,
+            parse_constant=_refuse_constant,
+        )
+        canonical = encode(value)
+    except (ValueError, RecursionError, UsageError):
+        raise IntegrityError(f"{where} is not canonical JSON") from None
+    if canonical != data:
+        raise IntegrityError(f"{where} is not canonical JSON")
+    return value
+
+
+def _write(value: object, parts: list[str], path: str, depth: int) -> None:
+    """Append the canonical text of `value`, found at `path`, to `parts`."""
+    if value is None or isinstance(value, bool):
+        parts.append({None: "null", True: "true", False: "false"}[value])
+    elif isinstance(value, str):
+        parts.append(_quote(value))
+    elif isinstance(value, int):
+        if abs(value) > SAFE_INTEGER:
+            raise UsageError(f"integer at {path} is beyond 2^53 - 1, the largest that JSON keeps exactly")
+        parts.append(str(int(value)))
+    elif isinstance(value, float):
+        parts.append(_number(value, path))
+    elif depth == 0:
+        raise UsageError(f"value at {path} nests deeper than {LIMIT_DEPTH} levels")
+    elif isinstance(value, Mapping):
+        _write_object(value, parts, path, depth - 1)
+    elif isinstance(value, Sequence) and not isinstance(value, bytes | bytearray | memoryview):
+        _write_array(value, parts, path, depth - 1)
+    else:
+        raise UsageError(f"value at {path} has type {type(value).__name__}, which JSON cannot hold")
+
+
+def _write_object(value: Mapping[Any, object], parts: list[str], path: str, depth: int) -> None:
+    """Append a JSON object with its keys in canonical order."""
+    if not all(isinstance(key, str) for key in value):
+        raise UsageError(f"object at {path} has a key that is not text")
+    separator = "{"
+    for key in sorted(value, key=lambda key: key.encode("utf-16-be", "surrogatepass")):
+        parts.append(f"{separator}{_quote(key)}:")
+        _write(value[key], parts, f"{path}.{key}", depth)
+        separator = ","
+    parts.append("}" if value else "{}")
+
+
+def _write_array(value: Sequence[object], parts: list[str], path: str, depth: int) -> None:
+    """Append a JSON array."""
+    separator = "["
+    for index, item in enumerate(value):
+        parts.append(separator)
+        _write(item, parts, f"{path}[{index}]", depth)
+        separator = ","
+    parts.append("]" if value else "[]")
+
+
+def _number(value: float, path: str) -> str:
+    """Return `value` as ECMAScript's Number::toString writes it (ECMA-262, section 6.1.6.1.20)."""
+    if not math.isfinite(value):
+        raise UsageError(f"number at {path} is not finite")
+    if value == 0:
+        return "0"
+    _, raw, shift = Decimal(float.__repr__(abs(value))).as_tuple()
+    digits = "".join(map(str, raw)).rstrip("0")
+    count = len(digits)  # k in the specification
+    point = len(raw) + int(shift)  # n: the decimal point stands after n digits
+    if count <= point <= 21:
+        text = digits + "0" * (point - count)
+    elif 0 < point <= 21:
+        text = f"{digits[:point]}.{digits[point:]}"
+    elif -6 < point <= 0:
+        text = f"0.{'0' * -point}{digits}"
+    else:
+        mantissa = digits if count == 1 else f"{digits[0]}.{digits[1:]}"
+        text = f"{mantissa}e{point - 1:+d}"
+    return f"-{text}" if value < 0 else text
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Return `pairs` as a dict, refusing a key that comes twice."""
+    value = dict(pairs)
+    if len(value) != len(pairs):
+        raise ValueError
+    return value
+
+
+def _integer(text: str) -> int | float:
+    """Return an integer literal; beyond 2^53 - 1 it can only be a float that happens to be whole."""
+    value = float(text)
+    return int(text) if abs(value) <= SAFE_INTEGER else value
+
+
+def _refuse_constant(_: str) -> None:
+    """Refuse NaN and the infinities, which `json` would take."""
+    raise ValueError
