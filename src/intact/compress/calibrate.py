@@ -44,7 +44,9 @@ def check_data(ports: Sequence[Port], data: Mapping[str, Array]) -> dict[str, Ar
     """
     wanted = [port.name for port in ports]
     if sorted(data) != sorted(wanted):
-        raise DataError(f"the data name the inputs {sorted(data)}, the model {sorted(wanted)}", hint="rename the arrays")
+        raise DataError(
+            f"the data name the inputs {sorted(data)}, the model {sorted(wanted)}", hint="rename the arrays"
+        )
     checked = {port.name: _check_array(port, np.asarray(data[port.name])) for port in ports}
     rows = {name: len(value) for name, value in checked.items() if value.ndim}
     if len(set(rows.values())) > 1:
@@ -113,7 +115,9 @@ class _Watcher:
     def see(self, name: str, value: Array, rows: int) -> None:
         low, high = float(value.min()), float(value.max())
         if not (np.isfinite(low) and np.isfinite(high)):
-            raise DataError(f"tensor '{name}' became NaN or infinite on the calibration data", hint="check the model in float")
+            raise DataError(
+                f"tensor '{name}' became NaN or infinite on the calibration data", hint="check the model in float"
+            )
         self._low, self._high = min(self._low, low), max(self._high, high)
         flat = value.reshape(-1)
         step = max(1, flat.size // (self._per_row * rows))

@@ -60,9 +60,7 @@ def choose_encodings(plan: Plan, statistics: Mapping[str, Statistics]) -> dict[s
     return chosen
 
 
-def _encode_step(
-    plan: Plan, step: Step, statistics: Mapping[str, Statistics], chosen: dict[str, Encoding]
-) -> None:
+def _encode_step(plan: Plan, step: Step, statistics: Mapping[str, Statistics], chosen: dict[str, Encoding]) -> None:
     operator = operators().get(step.operator)
     if operator is not None:
         for name in operator.reads(plan.graph, step.nodes):

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from intact.compress.operators import Claim, Context, Operator, Refusal, operators
+from intact.compress.operators import Claim, Context, Operator, Refusal, layer_name, operators
 from intact.compress.recipe import LayerRecipe, Recipe
 from intact.errors import UsageError
 from intact.graph.shapes import infer_shapes
@@ -86,7 +86,7 @@ def plan(graph: Graph, recipe: Recipe) -> Plan:
     steps = _assign(context)
     _check_patterns(recipe, steps)
     steps, coded = _settle(graph, steps, operators())
-    left = [step for step in steps if step.operator == FLOAT and not _is_tail(graph, step)]
+    left = [step for step in steps if step.operator == FLOAT and not _is_tail(step)]
     free = recipe.profile == "tolerant" or layout == "islands"
     if recipe.profile == "exact" and (left or free):
         told = "; ".join(f"{step.layer}: {step.reason}" for step in left[:5]) or "the layout 'islands' uses free scales"
@@ -115,7 +115,7 @@ def _assign(context: Context) -> tuple[Step, ...]:
 
 
 def _step(context: Context, node: Node) -> Step:
-    reason = f"operator '{node.op}' has no integer form here"
+    reason, nodes = f"operator '{node.op}' has no integer form here", (node,)
     for operator in operators().values():
         if context.layout not in operator.layouts:
             continue
@@ -123,9 +123,9 @@ def _step(context: Context, node: Node) -> Step:
         if isinstance(answer, Claim):
             return Step(operator=operator.name, nodes=answer.nodes, layer=answer.layer, recipe=answer.recipe)
         if isinstance(answer, Refusal):
-            reason = answer.reason
+            reason, nodes = answer.reason, answer.nodes or nodes
             break
-    return Step(operator=FLOAT, nodes=(node,), layer=node.name or node.output, reason=reason)
+    return Step(operator=FLOAT, nodes=nodes, layer=layer_name(node), reason=reason)
 
 
 def _settle(
@@ -136,13 +136,13 @@ def _settle(
     for step in reversed(steps):
         if step.operator == FLOAT:
             continue
-        operator = known[step.operator]
-        if not operator.moves or any(name in wanted for name in step.outputs):
-            wanted.update(operator.reads(graph, step.nodes))
+        reader = known[step.operator]
+        if not reader.moves or any(name in wanted for name in step.outputs):
+            wanted.update(reader.reads(graph, step.nodes))
     coded: set[str] = set()
     settled = []
     for step in steps:
-        operator = known.get(step.operator)
+        operator: Operator | None = known.get(step.operator)
         if operator is not None and operator.moves:
             source = operator.reads(graph, step.nodes)
             if not any(name in coded or name in wanted for name in source):
@@ -157,7 +157,7 @@ def _settle(
     return tuple(settled), frozenset(coded)
 
 
-def _is_tail(graph: Graph, step: Step) -> bool:
+def _is_tail(step: Step) -> bool:
     """A step that moves exact values to an output without touching them."""
     return not step.reason and step.operator == FLOAT
 

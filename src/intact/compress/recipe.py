@@ -22,7 +22,7 @@ class LayerRecipe:
 
     Args:
         weights: Width of the weight codes in bits, 2 to 8; or "float" to leave the layer as it is.
-        activations: "static" (ranges from calibration), "dynamic" (a scale per row at run time), or "none" (weights only).
+        activations: "static" (ranges from calibration), "dynamic" (a scale per row at run time), "none" (weights only).
         method: Member of `compress/methods` that rounds the weights.
         observer: Member of `compress/observers` that chooses the activation ranges.
         percentile: Share of values kept in range by the percentile observer, in (0.5, 1].
@@ -36,7 +36,9 @@ class LayerRecipe:
 
     def __post_init__(self) -> None:
         if self.weights != "float" and (not isinstance(self.weights, int) or not 2 <= self.weights <= 8):
-            raise UsageError(f"weights is {self.weights!r}, not a width of 2 to 8 bits", hint='or "float" to leave the layer')
+            raise UsageError(
+                f"weights is {self.weights!r}, not a width of 2 to 8 bits", hint='or "float" to leave the layer'
+            )
         _one_of("activations", self.activations, get_args(Activations))
         if not 0.5 < self.percentile <= 1.0:
             raise UsageError(f"percentile is {self.percentile}, not in (0.5, 1]")
@@ -55,7 +57,8 @@ class Recipe:
     """How a model is compressed.
 
     Args:
-        profile: "exact" refuses a model that would need float arithmetic inside; "auto" takes exact where it can be had.
+        profile: "exact" refuses a model that would need float arithmetic inside; "auto" takes exact where it can be;
+            "tolerant" allows free scales.
         layout: "codes" keeps every tensor between layers in 8-bit codes (convolutional and dense nets); "islands"
             quantizes only what enters a matrix product (transformers). "auto" decides by the operators found.
         default: Settings of every layer that no override names.
@@ -159,8 +162,12 @@ def _refuse_unknown(data: Mapping[str, Any], known: set[str], where: str) -> Non
 
 def _refuse_types(data: Mapping[str, Any], where: str) -> None:
     kinds: dict[str, tuple[type, ...]] = {
-        "weights": (int, str), "embeddings": (int, str), "percentile": (int, float), "smoothing": (int, float), "seed": (int,),
-    }  # fmt: skip
+        "weights": (int, str),
+        "embeddings": (int, str),
+        "percentile": (int, float),
+        "smoothing": (int, float),
+        "seed": (int,),
+    }
     for key, value in data.items():
         wanted = kinds.get(key, (str,))
         if isinstance(value, bool) or not isinstance(value, wanted):

@@ -76,7 +76,9 @@ def solve(layer: Layer, recipe: LayerRecipe, generator: np.random.Generator) -> 
         wide = np.zeros(len(scales), np.int64) if bias is None else bias
         over = budget.accumulator(codes.q, layer.source.affine, wide) >= 2**budget.FLOAT32_BITS
         if not over.any():
-            return Solution(codes=codes, bias=None if bias is None else bias.astype(np.int32), error=_error(layer, codes))
+            return Solution(
+                codes=codes, bias=None if bias is None else bias.astype(np.int32), error=_error(layer, codes)
+            )
         scales = np.where(over, scales * 2, scales)
     raise ModelError(f"layer '{layer.name}' has a bias that no scale can hold beside its weights")
 

@@ -38,6 +38,11 @@ _NONCE_BYTES = 12
 _INFO = b"c2sp.org/chunked-encryption@v1+AEAD_AES_256_GCM\0"
 
 
+def refusal() -> IntegrityError:
+    """Return the one error for whatever fails under a key, so that a failure says nothing about the plaintext."""
+    return IntegrityError("encrypted content does not open under this key")
+
+
 def sealed_size(plain_bytes: int) -> int:
     """Return the size of the message that `plain_bytes` bytes become: 56 + n + 16 * (n // 16384 + 1)."""
     return PREFIX_BYTES + plain_bytes + TAG_BYTES * (plain_bytes // CHUNK_BYTES + 1)
@@ -51,7 +56,7 @@ def plain_size(sealed_bytes: int) -> int:
     """
     whole, rest = divmod(sealed_bytes - PREFIX_BYTES, WIRE_CHUNK_BYTES)
     if sealed_bytes < PREFIX_BYTES or rest < TAG_BYTES:
-        raise IntegrityError(f"{sealed_bytes} bytes cannot be a whole encrypted message")
+        raise refusal()
     return whole * CHUNK_BYTES + rest - TAG_BYTES
 
 
@@ -96,7 +101,7 @@ class Opener:
         length = _KEY_BYTES + _NONCE_BYTES + COMMITMENT_BYTES
         derived = HKDFExpand(hashes.SHA512(), length, _INFO + salt).derive(key.value)
         if not hmac.compare_digest(derived[_KEY_BYTES + _NONCE_BYTES :], commitment):
-            raise IntegrityError("encrypted message does not open under this key")
+            raise refusal()
         nonce = int.from_bytes(derived[_KEY_BYTES : _KEY_BYTES + _NONCE_BYTES], "big")
         return cls(cipher=AESGCM(derived[:_KEY_BYTES]), base_nonce=nonce, plain_bytes=plain_bytes)
 
@@ -115,7 +120,7 @@ class Opener:
         count = -(-len(wire) // WIRE_CHUNK_BYTES)
         expected = min((first + count) * CHUNK_BYTES, self.plain_bytes) - first * CHUNK_BYTES
         if len(out) != expected or len(wire) != expected + count * TAG_BYTES:
-            raise IntegrityError("encrypted message does not have the chunks its size calls for")
+            raise refusal()
         try:
             for number in range(count):
                 nonce = (self.base_nonce ^ (first + number)).to_bytes(_NONCE_BYTES, "big")
@@ -123,7 +128,7 @@ class Opener:
                 plain = out[number * CHUNK_BYTES : (number + 1) * CHUNK_BYTES]
                 self.cipher.decrypt_into(nonce, chunk, None, plain)
         except InvalidTag:
-            raise IntegrityError("encrypted message does not open under this key") from None
+            raise refusal() from None
 
 
 def unseal(key: Secret, message: Buffer) -> bytearray:

@@ -71,7 +71,7 @@ def capture(
         ) from error
     finally:
         module.train(was_training)
-    proto = program.model_proto
+    proto: onnx.ModelProto = program.model_proto
     _check_axes(proto, axes)
     return proto
 

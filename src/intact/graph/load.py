@@ -36,7 +36,7 @@ def load(source: Path | bytes, *, domains: Collection[str] = ()) -> onnx.ModelPr
     try:
         proto = onnx.load_from_string(data)
     except (DecodeError, ValueError) as error:
-        raise ModelError(f"{where} is not an ONNX model: {_first_line(error)}", hint="export it with torch.onnx") from error
+        raise ModelError(f"{where} is not an ONNX model: {_first_line(error)}", hint="export it to ONNX") from error
     if not proto.graph.node or not proto.opset_import:
         raise ModelError(f"{where} holds no ONNX graph", hint="check that the file is whole")
     if len(proto.graph.node) > MAX_NODES:
@@ -75,7 +75,7 @@ def _inline_external_data(proto: onnx.ModelProto, folder: Path | None) -> None:
         if tensor.data_location != onnx.TensorProto.EXTERNAL:
             continue
         if folder is None:
-            raise ModelError(f"tensor '{tensor.name}' lies outside the given bytes", hint="load the model from its file")
+            raise ModelError(f"tensor '{tensor.name}' lies outside the given bytes", hint="load it from its file")
         total += _inline(tensor, folder)
         if total > MAX_MODEL_BYTES:
             raise ModelError(f"external data exceed the limit of {MAX_MODEL_BYTES} bytes")
@@ -89,12 +89,15 @@ def _inline(tensor: onnx.TensorProto, folder: Path) -> int:
     if not location or Path(location).is_absolute() or ".." in Path(location).parts or _has_link(path, folder):
         raise ModelError(f"tensor '{tensor.name}' refers to '{location}', outside the model's folder")
     if not path.is_file():
-        raise ModelError(f"tensor '{tensor.name}' refers to '{location}', which is not there", hint="copy it beside the model")
+        raise ModelError(
+            f"tensor '{tensor.name}' refers to '{location}', which is not there", hint="copy it beside the model"
+        )
     wanted = _tensor_bytes(tensor)
     offset, length = _whole(entries.get("offset", "0")), _whole(entries.get("length", str(wanted)))
     if length != wanted or offset + length > path.stat().st_size:
         raise ModelError(
-            f"tensor '{tensor.name}' wants {wanted} bytes, '{location}' gives {length} at {offset} of {path.stat().st_size}"
+            f"tensor '{tensor.name}' wants {wanted} bytes; '{location}' has {path.stat().st_size}, "
+            f"of which {length} at {offset} are named"
         )
     with path.open("rb") as file:
         file.seek(offset)
@@ -112,7 +115,7 @@ def _tensor_bytes(tensor: onnx.TensorProto) -> int:
     count = 1
     for dim in tensor.dims:
         if dim < 0 or (count := count * dim) * item > MAX_MODEL_BYTES:
-            raise ModelError(f"tensor '{tensor.name}' of shape {list(tensor.dims)} exceeds the limit of {MAX_MODEL_BYTES} bytes")
+            raise ModelError(f"tensor '{tensor.name}' of shape {list(tensor.dims)} exceeds {MAX_MODEL_BYTES} bytes")
     return count * item
 
 
@@ -135,13 +138,16 @@ def _check(proto: onnx.ModelProto, where: str) -> None:
         raise ModelError(f"{where} uses opset {opset}, not within {MIN_OPSET} to {newest}", hint="export with opset 21")
     try:
         onnx.checker.check_model(proto, full_check=False)
-    except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
+    except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError, ValueError, RuntimeError) as error:
         raise ModelError(f"{where} is not a valid ONNX model: {_first_line(error)}") from error
 
 
 def _refuse_non_finite(proto: onnx.ModelProto) -> None:
     for tensor in proto.graph.initializer:
-        value = onnx.numpy_helper.to_array(tensor)
+        try:
+            value = onnx.numpy_helper.to_array(tensor)
+        except (ValueError, TypeError, KeyError) as error:
+            raise ModelError(f"tensor '{tensor.name}' cannot be read: {_first_line(error)}") from error
         if value.dtype.kind == "f" and not np.isfinite(value).all():
             # masks are written as minus infinity by some exporters; a weight is a matrix
             if value.ndim <= 1 and value.size == 1:
@@ -155,6 +161,3 @@ def _refuse_non_finite(proto: onnx.ModelProto) -> None:
 def _first_line(error: Exception) -> str:
     text = str(error).strip()
     return text.splitlines()[0][:300] if text else type(error).__name__
-
-
-

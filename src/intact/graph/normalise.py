@@ -62,5 +62,3 @@ def _optimise(proto: onnx.ModelProto) -> onnx.ModelProto:
         except ORT_ERRORS as error:
             raise ModelError(f"the float model does not run: {str(error).strip()[:300]}") from error
         return onnx.load(target)
-
-

@@ -45,10 +45,11 @@ def rewrite(graph: Graph) -> Graph:
 
 
 def _apply(graph: Graph, change: Change) -> Graph:
-    last = max(index for index, node in enumerate(graph.nodes) if node in change.drop)
+    dropped = {id(node) for node in change.drop}
+    last = max(index for index, node in enumerate(graph.nodes) if id(node) in dropped)
     nodes: list[Node] = []
     for index, node in enumerate(graph.nodes):
-        if node not in change.drop:
+        if id(node) not in dropped:
             nodes.append(node)
         if index == last:
             nodes.extend(change.put)
@@ -66,7 +67,8 @@ def plain_gemm(graph: Graph, shapes: Shapes, node: Node) -> Change | None:
     alpha, beta = node.attributes.get("alpha", 1.0), node.attributes.get("beta", 1.0)
     rows = weight if node.attributes.get("transB", 0) else weight.T
     flat = None if bias is None else np.broadcast_to(bias, (1, len(rows)))[0]
-    if node.attributes.get("transB", 0) and alpha == beta == 1.0 and (bias is None or bias.shape == flat.shape):
+    same_bias = flat is None or bias is None or bias.shape == flat.shape
+    if node.attributes.get("transB", 0) and alpha == beta == 1.0 and same_bias:
         return None
     names = [f"{node.output}.weight"] + ([f"{node.output}.bias"] if flat is not None else [])
     values = [alpha * rows] + ([beta * flat] if flat is not None else [])
@@ -93,46 +95,60 @@ def matmul_of_rank_two(graph: Graph, shapes: Shapes, node: Node) -> Change | Non
     return Change(drop=(node,), put=(gemm,), constants=constants)
 
 
-def batch_norm_into_gemm(graph: Graph, shapes: Shapes, node: Node) -> Change | None:
-    """BatchNormalization right after a Gemm: into its weight and bias."""
-    affine = _batch_norm(graph, node)
-    gemm = graph.producers.get(node.inputs[0])
-    if affine is None or gemm is None or gemm.op != "Gemm" or _only_consumer(graph, gemm.output) is not node:
+def channel_affine(graph: Graph, shapes: Shapes, node: Node) -> Change | None:
+    """A gain and a shift for each channel (BatchNormalization, or arithmetic with a constant of one value a channel).
+
+    They go into the product before, if it has no other reader; else they become a depthwise convolution of one tap.
+    """
+    affine = _batch_norm(graph, node) or _arithmetic(graph, shapes, node)
+    if affine is None:
         return None
-    weight = graph.constant(gemm.inputs[1])
-    if weight is None or not gemm.attributes.get("transB", 0):
-        return None
-    gain, shift = affine
-    old = graph.constant(gemm.inputs[2]) if len(gemm.inputs) > 2 else np.zeros(len(weight), np.float32)
-    if old is None:
+    source = affine.source
+    product = graph.producers.get(source)
+    if product is not None and product.op in ("Conv", "Gemm") and _only_consumer(graph, source) is node:
+        change = _into_product(graph, product, node, affine)
+        if change is not None:
+            return change
+    rank = len(shapes.get(source, ()))
+    if rank < 3:
         return None
     names = (f"{node.output}.weight", f"{node.output}.bias")
-    values = (weight * gain[:, None], old * gain + shift)
-    put = replace(gemm, inputs=(gemm.inputs[0], *names), outputs=node.outputs[:1])
-    constants = {name: value.astype(np.float32) for name, value in zip(names, values, strict=True)}
-    return Change(drop=(gemm, node), put=(put,), constants=constants)
+    kernel = affine.gain.reshape(-1, 1, *([1] * (rank - 2)))
+    attributes = {"group": len(affine.gain), "kernel_shape": [1] * (rank - 2)}
+    put = Node(op="Conv", inputs=(source, *names), outputs=node.outputs[:1], attributes=attributes)
+    return Change(drop=(node,), put=(put,), constants=_floats(names, (kernel, affine.shift)))
 
 
-def batch_norm_alone(graph: Graph, shapes: Shapes, node: Node) -> Change | None:
-    """BatchNormalization with nothing to go into: a depthwise convolution of one tap (images and signals)."""
-    affine = _batch_norm(graph, node)
-    rank = len(shapes.get(node.inputs[0], ())) if affine is not None else 0
-    producer = graph.producers.get(node.inputs[0])
-    if affine is None or rank < 3 or (producer is not None and producer.op == "Gemm"):
+def mean_over_image(graph: Graph, shapes: Shapes, node: Node) -> Change | None:
+    """ReduceMean over all axes but batch and channel: GlobalAveragePool, flattened where the axes are dropped."""
+    if node.op != "ReduceMean" or len(node.inputs) < 2:
         return None
-    gain, shift = affine
-    names = (f"{node.output}.weight", f"{node.output}.bias")
-    kernel = gain.reshape(-1, 1, *([1] * (rank - 2))).astype(np.float32)
-    attributes = {"group": len(gain), "kernel_shape": [1] * (rank - 2)}
-    put = Node(op="Conv", inputs=(node.inputs[0], *names), outputs=node.outputs[:1], attributes=attributes)
-    return Change(drop=(node,), put=(put,), constants=dict(zip(names, (kernel, shift.astype(np.float32)), strict=True)))
+    axes, rank = graph.constant(node.inputs[1]), len(shapes.get(node.inputs[0], ()))
+    if axes is None or rank < 3 or sorted(int(axis) % rank for axis in axes.reshape(-1)) != list(range(2, rank)):
+        return None
+    if node.attributes.get("keepdims", 1):
+        pool = Node(op="GlobalAveragePool", inputs=node.inputs[:1], outputs=node.outputs)
+        return Change(drop=(node,), put=(pool,), constants={})
+    pooled = f"{node.output}.pooled"
+    pool = Node(op="GlobalAveragePool", inputs=node.inputs[:1], outputs=(pooled,))
+    flat = Node(op="Flatten", inputs=(pooled,), outputs=node.outputs, attributes={"axis": 1})
+    return Change(drop=(node,), put=(pool, flat), constants={})
 
 
-RULES: tuple[Rule, ...] = (batch_norm_into_gemm, batch_norm_alone, matmul_of_rank_two, plain_gemm)
+RULES: tuple[Rule, ...] = (matmul_of_rank_two, plain_gemm, channel_affine, mean_over_image)
 
 
-def _batch_norm(graph: Graph, node: Node) -> tuple[Array, Array] | None:
-    """Gain and shift of a BatchNormalization with constant statistics."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Affine:
+    """gain * source + shift, one value of each a channel (axis 1), float64."""
+
+    source: str
+    gain: Array
+    shift: Array
+
+
+def _batch_norm(graph: Graph, node: Node) -> Affine | None:
+    """A BatchNormalization with constant statistics."""
     if node.op != "BatchNormalization" or node.attributes.get("training_mode", 0):
         return None
     values = [graph.constant(name) for name in node.inputs[1:5]]
@@ -140,7 +156,45 @@ def _batch_norm(graph: Graph, node: Node) -> tuple[Array, Array] | None:
         return None
     gamma, beta, mean, variance = (np.asarray(value, np.float64) for value in values)
     gain = gamma / np.sqrt(variance + node.attributes.get("epsilon", 1e-5))
-    return gain, beta - mean * gain
+    return Affine(source=node.inputs[0], gain=gain, shift=beta - mean * gain)
+
+
+def _arithmetic(graph: Graph, shapes: Shapes, node: Node) -> Affine | None:
+    """Add, Sub, Mul or Div of a computed tensor and a constant of one value a channel."""
+    if node.op not in ("Add", "Sub", "Mul", "Div"):
+        return None
+    name = _constant_operand(graph, node)
+    others = [other for other in node.inputs if other != name]
+    if name is None or len(others) != 1 or (node.op in ("Sub", "Div") and node.inputs[1] != name):
+        return None
+    shape, value = shapes.get(others[0], ()), graph.constants[name]
+    channels = shape[1] if len(shape) >= 3 else None
+    wide = (1,) * (len(shape) - value.ndim) + value.shape
+    if channels is None or channels == 1 or wide != (1, channels, *([1] * (len(shape) - 2))):
+        return None
+    flat = value.reshape(-1).astype(np.float64)
+    one, zero = np.ones_like(flat), np.zeros_like(flat)
+    gain = {"Mul": flat, "Div": 1.0 / flat}.get(node.op, one)
+    shift = {"Add": flat, "Sub": -flat}.get(node.op, zero)
+    return Affine(source=others[0], gain=gain, shift=shift)
+
+
+def _into_product(graph: Graph, product: Node, node: Node, affine: Affine) -> Change | None:
+    weight = graph.constant(product.inputs[1])
+    has_bias = len(product.inputs) > 2 and product.inputs[2]
+    bias = graph.constant(product.inputs[2]) if has_bias else np.zeros(len(affine.gain), np.float32)
+    plain = product.op == "Conv" or product.attributes.get("transB", 0)
+    if weight is None or bias is None or not plain or len(weight) != len(affine.gain):
+        return None
+    names = (f"{node.output}.weight", f"{node.output}.bias")
+    scaled = weight * affine.gain.reshape(-1, *([1] * (weight.ndim - 1)))
+    put = replace(product, inputs=(product.inputs[0], *names), outputs=node.outputs[:1])
+    constants = _floats(names, (scaled, bias * affine.gain + affine.shift))
+    return Change(drop=(product, node), put=(put,), constants=constants)
+
+
+def _floats(names: tuple[str, ...], values: tuple[Array, ...]) -> dict[str, Array]:
+    return {name: np.ascontiguousarray(value, np.float32) for name, value in zip(names, values, strict=True)}
 
 
 def _only_consumer(graph: Graph, name: str) -> Node | None:

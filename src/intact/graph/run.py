@@ -42,9 +42,7 @@ class Runner:
         options.log_severity_level = 3
         options.intra_op_num_threads = threads
         try:
-            self._session = ort.InferenceSession(
-                proto.SerializeToString(), options, providers=["CPUExecutionProvider"]
-            )
+            self._session = ort.InferenceSession(proto.SerializeToString(), options, providers=["CPUExecutionProvider"])
         except ORT_ERRORS as error:
             raise ModelError(f"the float model does not run: {str(error).strip()[:300]}") from error
         self.fetch = wanted

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from intact.crypto import Secret, derive
 from intact.wire import encode
@@ -18,12 +18,18 @@ def header_key(data_key: Secret, artifact: str, revision: int) -> Secret:
     return derive(data_key, "header", _place(artifact, revision))
 
 
-def tensor_key(
-    data_key: Secret, artifact: str, revision: int, index: int, dtype: str, shape: Sequence[int]
-) -> Secret:
-    """Return the key of tensor `index`; another place, type or shape has another key."""
-    place = {"artifact": artifact, "dtype": dtype, "index": index, "revision": revision, "shape": list(shape)}
-    return derive(data_key, "tensor", encode(place))
+def tensor_keys(
+    data_key: Secret, artifact: str, revision: int, kinds: Iterable[tuple[str, Sequence[int]]]
+) -> list[Secret]:
+    """Return the key of each tensor, for (dtype, shape) in file order; another place, type or shape has another key."""
+    return [
+        derive(
+            data_key,
+            "tensor",
+            encode({"artifact": artifact, "dtype": dtype, "index": index, "revision": revision, "shape": list(shape)}),
+        )
+        for index, (dtype, shape) in enumerate(kinds)
+    ]
 
 
 def _place(artifact: str, revision: int) -> bytes:

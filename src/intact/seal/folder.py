@@ -75,18 +75,16 @@ def open_folder(path: Path) -> Iterator[Folder]:
         try:
             directory = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
             stack.callback(os.close, directory)
-            _check_names(directory)
-            descriptors = {}
-            for name in _names(directory):
+            names = _names(directory)
+            _check_names(names)
+            descriptors, sizes = {}, {}
+            for name in sorted(names):
                 descriptors[name] = _open_regular(directory, name)
                 stack.callback(os.close, descriptors[name])
+                sizes[name] = _size(descriptors[name], name)
+            yield Folder(descriptors=descriptors, sizes=sizes)
         except OSError as error:
-            raise UsageError(f"cannot open artifact {str(path)!a}: {error.strerror}") from None
-        sizes = {name: os.fstat(descriptor).st_size for name, descriptor in descriptors.items()}
-        for name, size in sizes.items():
-            if size > layout.LIMITS[name]:
-                raise IntegrityError(f"{name} has {size} bytes, more than the {layout.LIMITS[name]} allowed")
-        yield Folder(descriptors=descriptors, sizes=sizes)
+            raise UsageError(f"cannot read artifact {str(path)!a}: {error.strerror}") from error
 
 
 def _names(directory: int) -> set[str]:
@@ -100,9 +98,9 @@ def _names(directory: int) -> set[str]:
     return names
 
 
-def _check_names(directory: int) -> None:
+def _check_names(names: set[str]) -> None:
     """Raise IntegrityError unless the names are those of a sealed or of a plain artifact, signed or not."""
-    names = _names(directory) - {layout.SIGNATURE}
+    names = names - {layout.SIGNATURE}
     wanted = _SEALED if layout.HEADER_SEALED in names else _PLAIN
     if names != wanted:
         name = min(names ^ wanted)
@@ -120,3 +118,11 @@ def _open_regular(directory: int, name: str) -> int:
         os.close(descriptor)
         raise IntegrityError(f"{name} was replaced while it was opened")
     return descriptor
+
+
+def _size(descriptor: int, name: str) -> int:
+    """Return the size of an open file, which must be within the limit of its name."""
+    size = os.fstat(descriptor).st_size
+    if size > layout.LIMITS[name]:
+        raise IntegrityError(f"{name} has {size} bytes, more than the {layout.LIMITS[name]} allowed")
+    return size

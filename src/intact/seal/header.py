@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
-from intact.errors import IntegrityError
-from intact.seal import layout
+from intact.errors import IntegrityError, UsageError
 from intact.wire import decode, encode, from_json, to_json
+
+LIMIT_BYTES: Final = 2**26
+"""Longest JSON of a header; the graph comes on top."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,8 +48,15 @@ class Header:
     lineage_sha256: str
 
     def to_bytes(self, graph: bytes) -> bytes:
-        """Return the canonical JSON of this record, a line feed, and `graph`; equal values give equal bytes."""
-        return encode(to_json(self)) + b"\n" + graph
+        """Return the canonical JSON of this record, a line feed, and `graph`; equal values give equal bytes.
+
+        Raises:
+            UsageError: The metadata hold what JSON cannot, or too much of it.
+        """
+        text = encode(to_json(self))
+        if len(text) > LIMIT_BYTES:
+            raise UsageError(f"header has {len(text)} bytes of metadata, {LIMIT_BYTES} are allowed")
+        return text + b"\n" + graph
 
 
 def split(data: bytes | bytearray) -> tuple[Header, bytes]:
@@ -59,7 +68,7 @@ def split(data: bytes | bytearray) -> tuple[Header, bytes]:
     text, newline, graph = bytes(data).partition(b"\n")
     if not newline:
         raise IntegrityError("header has no graph")
-    value = decode(text, where="header", limit_bytes=layout.LIMITS[layout.MANIFEST])
+    value = decode(text, where="header", limit_bytes=LIMIT_BYTES)
     header = from_json(Header, value, where="header")
     names = {tensor.name for tensor in header.tensors}
     if len(names) != len(header.tensors):

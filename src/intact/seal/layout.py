@@ -38,7 +38,7 @@ MAX_EXTENT: Final = 2**42
 
 SEGMENT_CHUNKS: Final = 64
 SEGMENT_BYTES: Final = SEGMENT_CHUNKS * WIRE_CHUNK_BYTES
-"""Bytes under one digest: 64 chunks, about 1 MiB, so that a segment stays in cache from its digest to its decryption."""
+"""Bytes under one digest: 64 chunks, about 1 MiB, so that a segment is in cache from its digest to its decryption."""
 
 DTYPES: Final = {
     "BOOL": np.dtype("?"),
@@ -79,7 +79,7 @@ def nbytes(dtype: str, shape: Sequence[int], where: str) -> int:
 
 
 def index(tensors: Sequence[tuple[str, Sequence[int]]]) -> bytes:
-    """Return the head of weights.safetensors: an eight-byte length and the JSON index, for (dtype, shape) in file order.
+    """Return the head of weights.safetensors for (dtype, shape) in file order: an eight-byte length and the JSON index.
 
     Tensors are called t00000, t00001, ... and lie back to back. The JSON is canonical, padded with spaces to a
     multiple of eight bytes.

@@ -106,11 +106,16 @@ class Manifest:
         return manifest
 
 
+def is_artifact_id(text: str) -> bool:
+    """Whether `text` can be the identity of an artifact: 32 lower-case hex digits."""
+    return _HEX_128.fullmatch(text) is not None
+
+
 def _check(manifest: Manifest) -> None:
     """Raise IntegrityError unless every field of `manifest` is in range and they fit each other."""
     if manifest.suite not in (SUITE_SEALED, SUITE_PLAIN):
         raise IntegrityError(f"manifest.json names suite {manifest.suite!a:.40}, which format {FORMAT} does not have")
-    if _HEX_128.fullmatch(manifest.artifact) is None or manifest.revision < 1:
+    if not is_artifact_id(manifest.artifact) or manifest.revision < 1:
         raise IntegrityError("manifest.json has an impossible artifact id or revision")
     if manifest.sealed != (manifest.key_commitment is not None):
         raise IntegrityError("manifest.json has a key commitment and a suite that do not fit")

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from intact.errors import UsageError
 from intact.graph import Program
 
 
@@ -24,3 +25,8 @@ class Payload:
     header: Mapping[str, Any]
     card: Mapping[str, Any]
     lineage: Mapping[str, Any]
+
+    def __post_init__(self) -> None:
+        for name in ("header", "card", "lineage"):
+            if not isinstance(getattr(self, name), Mapping):
+                raise UsageError(f"{name} is a {type(getattr(self, name)).__name__}, wanted a mapping")

@@ -46,9 +46,7 @@ def sign(manifest: bytes, signer: SigningKey) -> bytes:
     return Signature(key=signer.verifying_key.key_id, signature=signature).to_bytes()
 
 
-def check(
-    manifest: bytes, signature: bytes | None, signers: Sequence[VerifyingKey], *, allow_unsigned: bool
-) -> None:
+def check(manifest: bytes, signature: bytes | None, signers: Sequence[VerifyingKey], *, allow_unsigned: bool) -> None:
     """Accept the bytes of a manifest, before anything in them is looked at.
 
     Args:

@@ -38,9 +38,10 @@ class Claim:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Refusal:
-    """An operator knows the node and says why it must stay float; nobody else is asked."""
+    """An operator knows the node and says why it, and what belongs to it, must stay float; nobody else is asked."""
 
     reason: str
+    nodes: tuple[Node, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,3 +94,9 @@ def with_relu(graph: Graph, node: Node) -> tuple[Node, ...]:
     """`node` and the Relu that alone reads its output, if there is one."""
     relu = only_consumer(graph, node.output)
     return (node, relu) if relu is not None and relu.op == "Relu" else (node,)
+
+
+def layer_name(node: Node) -> str:
+    """The name a person knows a node by: its weight's without the ending, or its own."""
+    weight = node.inputs[1] if len(node.inputs) > 1 else ""
+    return weight.removesuffix(".weight") if weight.endswith(".weight") else node.name or node.output

@@ -19,10 +19,40 @@ if TYPE_CHECKING:
     from intact.compress.plan import Step
 
 ELEMENTWISE = frozenset(
-    ("Abs", "Add", "Celu", "Clip", "Cos", "Div", "Elu", "Erf", "Exp", "Gelu", "HardSigmoid", "HardSwish", "LeakyRelu", "Log",
-     "Max", "Min", "Mish", "Mul", "Neg", "Pow", "Reciprocal", "Relu", "Selu", "Sigmoid", "Sin", "Softplus", "Softsign",
-     "Sqrt", "Sub", "Tanh", "ThresholdedRelu")
-)  # fmt: skip
+    [
+        "Abs",
+        "Add",
+        "Celu",
+        "Clip",
+        "Cos",
+        "Div",
+        "Elu",
+        "Erf",
+        "Exp",
+        "Gelu",
+        "HardSigmoid",
+        "HardSwish",
+        "LeakyRelu",
+        "Log",
+        "Max",
+        "Min",
+        "Mish",
+        "Mul",
+        "Neg",
+        "Pow",
+        "Reciprocal",
+        "Relu",
+        "Selu",
+        "Sigmoid",
+        "Sin",
+        "Softplus",
+        "Softsign",
+        "Sqrt",
+        "Sub",
+        "Tanh",
+        "ThresholdedRelu",
+    ]
+)
 MAX_CHAIN = 32
 
 
@@ -54,7 +84,8 @@ def _is_scalar(graph: Graph, name: str) -> bool:
 
 def _longest(graph: Graph, root: str, first: Node) -> tuple[Node, ...]:
     start = next(index for index, node in enumerate(graph.nodes) if node is first)
-    known, members = {root}, []
+    known: set[str] = {root}
+    members: list[Node] = []
     for node in graph.nodes[start:]:
         if len(members) < MAX_CHAIN and _is_unary(graph, node, known):
             members.append(node)
@@ -67,7 +98,8 @@ def _longest(graph: Graph, root: str, first: Node) -> tuple[Node, ...]:
 
 
 def _ancestors(members: list[Node], last: Node) -> tuple[Node, ...]:
-    needed, chain = {last.output}, []
+    needed: set[str] = {last.output}
+    chain: list[Node] = []
     for node in reversed(members):
         if node.output in needed:
             chain.append(node)
@@ -101,7 +133,7 @@ def _table(emitter: Emitter, chain: tuple[Node, ...], root: str, output: str) ->
     graph = Graph(nodes=chain, constants=emitter.graph.constants, inputs=(ports[0],), outputs=(ports[1],))
     result: NDArray[Any] = Runner(graph.with_nodes(chain), threads=1)({root: values})[output]
     codes = np.rint(np.nan_to_num(result.astype(np.float64)) / target.scale) + target.zero_point
-    return np.clip(codes, 0, 255).astype(np.uint8)
+    return np.asarray(np.clip(codes, 0, 255).astype(np.uint8))
 
 
 OPERATOR = Operator(name="lookup", claim=claim, reads=lambda graph, nodes: (_root(graph, nodes[0]),), emit=emit)

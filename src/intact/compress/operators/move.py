@@ -15,9 +15,23 @@ if TYPE_CHECKING:
     from intact.compress.plan import Step
 
 MOVES = frozenset(
-    ("Reshape", "Flatten", "Transpose", "Squeeze", "Unsqueeze", "Identity", "Slice", "Split", "Pad", "MaxPool", "Expand",
-     "DepthToSpace", "SpaceToDepth", "Tile")
-)  # fmt: skip
+    [
+        "Reshape",
+        "Flatten",
+        "Transpose",
+        "Squeeze",
+        "Unsqueeze",
+        "Identity",
+        "Slice",
+        "Split",
+        "Pad",
+        "MaxPool",
+        "Expand",
+        "DepthToSpace",
+        "SpaceToDepth",
+        "Tile",
+    ]
+)
 
 
 def claim(context: Context, node: Node) -> Claim | Refusal | None:

@@ -34,7 +34,7 @@ def _count(context: Context, node: Node) -> int | None:
     padded = any(node.attributes.get("pads", ())) or node.attributes.get("auto_pad", "NOTSET") != "NOTSET"
     if node.attributes.get("ceil_mode", 0) or (padded and not node.attributes.get("count_include_pad", 0)):
         return None
-    return math.prod(node.attributes["kernel_shape"])
+    return int(math.prod(node.attributes["kernel_shape"]))
 
 
 def emit(emitter: Emitter, step: Step) -> None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from intact.compress.operators import Claim, Context, Operator, Refusal, first_input, only_consumer
+from intact.compress.operators import Claim, Context, Operator, Refusal, first_input, layer_name, only_consumer
 from intact.compress.solve import Layer, solve
 from intact.graph.view import Graph, Node
 
@@ -34,19 +34,13 @@ def claim(context: Context, node: Node) -> Claim | Refusal | None:
         return Refusal(reason=f"{node.op} with a computed bias")
     name = layer_name(node)
     recipe = context.recipe.layer(name)
-    if recipe.weights == "float":
-        return Refusal(reason="the recipe leaves it in float")
     nodes = _with_bias_add(graph, node)
     relu = only_consumer(graph, nodes[-1].output)
     if relu is not None and relu.op == "Relu":
         nodes = (*nodes, relu)
+    if recipe.weights == "float":
+        return Refusal(reason="the recipe leaves it in float", nodes=nodes)
     return Claim(nodes=nodes, layer=name, recipe=recipe)
-
-
-def layer_name(node: Node) -> str:
-    """The name a person knows the layer by: its weight's, without the ending."""
-    weight = node.inputs[1]
-    return weight.removesuffix(".weight") if weight.endswith(".weight") else node.name or node.output
 
 
 def _with_bias_add(graph: Graph, node: Node) -> tuple[Node, ...]:

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from intact.engine.exact.call import Call
-from intact.engine.exact.value import Array, Exact, Inexact, Ints, Value, align, common, from_float, guard
+from intact.engine.exact.value import Exact, Inexact, Ints, Value, align, common, from_float, guard
 
-CARRIERS = ((24, np.float32), (53, np.float64))
-"""Floats that hold every integer below 2**bits: sums that stay below are exact in any order, so BLAS may do them."""
+CARRIERS: Final = ((24, np.float32), (53, np.float64))
+"""Floats that hold every integer below 2**bits, so that BLAS may do the work."""
 
 
 def add(call: Call) -> Value:
@@ -105,8 +105,9 @@ def _product(a: Exact, b: Exact) -> Exact:
         raise Inexact("a matrix product with a vector")
     a, b = align(a, axes=(-1,)), align(b, axes=(-2,))
     bound = _product_bound(a, b)
+    kind = carrier(int(bound.max(initial=0)))
     return Exact(
-        mantissa=dot(a.mantissa, b.mantissa, int(bound.max(initial=0)), np.matmul),
+        mantissa=np.matmul(a.mantissa.astype(kind), b.mantissa.astype(kind)).astype(np.int64),
         exponent=a.exponent + b.exponent,
         bound=bound,
         divisor=a.divisor * b.divisor,
@@ -133,9 +134,6 @@ def whole(bound: NDArray[np.float64]) -> Ints:
     return np.asarray(np.ceil(bound + margin).astype(np.int64))
 
 
-def dot(a: Ints, b: Ints, bound: int, product: Callable[[Array, Array], Array]) -> Ints:
-    """Return the sum of products as integers, through floats where `bound` shows that they stay exact."""
-    for bits, carrier in CARRIERS:
-        if bound < 1 << bits:
-            return product(a.astype(carrier), b.astype(carrier)).astype(np.int64)
-    return product(a, b)
+def carrier(bound: int) -> np.dtype[Any]:
+    """Return a number type in which sums of products that stay within `bound` are exact in any order."""
+    return np.dtype(next((kind for bits, kind in CARRIERS if bound < 1 << bits), np.int64))

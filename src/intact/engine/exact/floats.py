@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+import numpy as np
 import onnx
 from onnx.reference import ReferenceEvaluator
 
@@ -17,23 +18,36 @@ def evaluator(node: onnx.NodeProto, opsets: Sequence[onnx.OperatorSetIdProto]) -
     """Return a function from the node's operands to its outputs.
 
     Raises:
-        ModelError: The reference implementation does not know the operator, or it holds a graph of its own.
+        ModelError: The operator is not in the ONNX standard, or it holds a graph of its own.
     """
-    if any(attribute.type in (onnx.AttributeProto.GRAPH, onnx.AttributeProto.GRAPHS) for attribute in node.attribute):
-        raise ModelError(f"operator {node.op_type} holds a graph of its own, which the reference engine does not run")
-    function = onnx.helper.make_function(
-        "intact.single", "node", [n for n in dict.fromkeys(node.input) if n], list(node.output), [node], list(opsets)
-    )
-    try:
-        run = ReferenceEvaluator(function)
-    except (NotImplementedError, RuntimeError, TypeError, AttributeError) as error:
+    if not onnx.defs.has(node.op_type, node.domain):
         raise ModelError(
             f"operator {node.domain or 'ai.onnx'}::{node.op_type} is unknown to the reference engine",
-            hint="leave this part of the model out of the exact profile, or express it with standard operators",
-        ) from error
+            hint="express this part of the model with standard ONNX operators",
+        )
+    if any(attribute.type in (onnx.AttributeProto.GRAPH, onnx.AttributeProto.GRAPHS) for attribute in node.attribute):
+        raise ModelError(f"operator {node.op_type} holds a graph of its own, which the reference engine does not run")
+    ready: dict[tuple[np.dtype[np.generic], ...], ReferenceEvaluator] = {}
 
     def evaluate(operands: Sequence[Array | None]) -> list[Array]:
-        feeds = {name: value for name, value in zip(node.input, operands, strict=True) if name}
-        return list(run.run(None, feeds))
+        feeds = {name: value for name, value in zip(node.input, operands, strict=True) if name and value is not None}
+        types = tuple(value.dtype for value in feeds.values())
+        if types not in ready:  # some operators are defined by a function that depends on the types
+            ready[types] = ReferenceEvaluator(_single(node, dict(zip(feeds, types, strict=True)), opsets))
+        return list(ready[types].run(None, feeds))
 
     return evaluate
+
+
+def _single(
+    node: onnx.NodeProto, types: dict[str, np.dtype[np.generic]], opsets: Sequence[onnx.OperatorSetIdProto]
+) -> onnx.ModelProto:
+    """Return a model of this one node."""
+    element = {name: onnx.helper.np_dtype_to_tensor_dtype(dtype) for name, dtype in types.items()}
+    graph = onnx.helper.make_graph(
+        [node],
+        "node",
+        [onnx.helper.make_tensor_value_info(name, kind, None) for name, kind in element.items()],
+        [onnx.helper.make_empty_tensor_value_info(name) for name in node.output if name],
+    )
+    return onnx.helper.make_model(graph, opset_imports=opsets)

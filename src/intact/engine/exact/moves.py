@@ -8,7 +8,7 @@ import numpy as np
 
 from intact.engine.exact.call import Call
 from intact.engine.exact.floats import Evaluator
-from intact.engine.exact.value import Array, Exact, Inexact, Value, align, common, from_float
+from intact.engine.exact.value import Array, Exact, Value, align, common, from_float
 
 ONE_SOURCE: Final = frozenset(
     "DepthToSpace Expand Flatten Gather GatherElements GatherND Identity Reshape Slice SpaceToDepth Split Squeeze "
@@ -52,21 +52,16 @@ def concat(call: Call, evaluate: Evaluator) -> list[Value]:
 
 
 def pad(call: Call, evaluate: Evaluator) -> list[Value]:
-    """Pad an exact value with an exact constant, or a plain array with a plain one."""
+    """Pad an exact value with a constant, or a plain array with a plain one."""
     value, fill = call.inputs[0], call.optional(2)
-    axes = call.optional(3)
-    if isinstance(axes, Exact):
-        raise Inexact("axes that are no indices")
+    axes = call.array(3) if call.optional(3) is not None else None
     if not isinstance(value, Exact):
-        if isinstance(fill, Exact):
-            raise Inexact("an exact filling of a plain array")
-        return [*evaluate([value, call.array(1), fill, axes][: len(call.inputs)])]
-    if fill is None:
-        fill = np.zeros((), np.float32)
-    edge = fill if isinstance(fill, Exact) else from_float(fill)
-    x, edge = common([align(value), align(edge)])
-    operands: list[Array | None] = [x.mantissa, call.array(1), edge.mantissa.reshape(()), axes]
-    names = len(call.inputs)
-    mantissa = evaluate(operands[: max(2, names)] if names != 2 else operands[:2])[0]
-    largest = np.asarray(max(x.largest, edge.largest))
-    return [Exact(mantissa=np.asarray(mantissa), exponent=x.exponent, bound=largest, divisor=x.divisor)]
+        operands = [call.array(0), call.array(1), None if fill is None else call.array(2), axes]
+        return [*evaluate(operands[: len(call.inputs)])]
+    x, edge = align(value), None
+    if fill is not None:
+        x, edge = common([x, align(fill if isinstance(fill, Exact) else from_float(fill))])
+    operands = [x.mantissa, call.array(1), None if edge is None else edge.mantissa.reshape(()), axes]
+    mantissa = np.asarray(evaluate(operands[: len(call.inputs)])[0])
+    largest = np.asarray(max(x.largest, 0 if edge is None else edge.largest))
+    return [Exact(mantissa=mantissa, exponent=x.exponent, bound=largest, divisor=x.divisor)]

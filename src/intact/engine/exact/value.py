@@ -69,7 +69,7 @@ def from_float(x: Array) -> Exact:
         raise Inexact("a constant is not finite")
     fraction, exponent = np.frexp(x)
     mantissa = np.ldexp(fraction, 24).astype(np.int64)  # float32 has 24 significant bits
-    return constant(mantissa, np.where(mantissa == 0, 0, exponent.astype(np.int64) - 24))
+    return constant(mantissa, np.where(mantissa == 0, 128, exponent.astype(np.int64) - 24))  # zero takes any exponent
 
 
 def to_float32(value: Value) -> Array:
@@ -131,9 +131,7 @@ def over(value: Exact, divisor: int) -> Exact:
     if factor == 1:
         return value
     guard(value.bound.astype(np.float64) * factor)
-    return Exact(
-        mantissa=value.mantissa * factor, exponent=value.exponent, bound=value.bound * factor, divisor=divisor
-    )
+    return Exact(mantissa=value.mantissa * factor, exponent=value.exponent, bound=value.bound * factor, divisor=divisor)
 
 
 def divide(value: Exact, count: int) -> Exact:

@@ -10,12 +10,12 @@ from typing import Any
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
-from intact.engine.exact.arith import dot, plus, whole
+from intact.engine.exact.arith import carrier, plus, whole
 from intact.engine.exact.call import Call
 from intact.engine.exact.value import Array, Exact, Ints, Value, align
 
-COLUMNS_BYTES = 64 << 20
-"""Patches are gathered for as many rows at a time as fit into this."""
+COLUMNS_BYTES = 4 << 20
+"""Patches are gathered for as many output lines at a time as fit into this."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,12 +94,21 @@ def patches(x: Array, window: Window, fill: int) -> Array:
     """Return the view (N, C, *positions, *taps) of x padded with `fill`."""
     rank = len(window.kernel)
     if any(window.before) or any(window.after):
-        pads = [(0, 0), (0, 0), *zip(window.before, window.after, strict=True)]
-        x = np.pad(x, pads, constant_values=fill)
+        x = _padded(x, window, fill)
     extents = tuple(_extent(k, d) for k, d in zip(window.kernel, window.dilations, strict=True))
     view = sliding_window_view(x, extents, axis=tuple(range(2, 2 + rank)))
     steps = tuple(slice(None, None, step) for step in (*window.strides, *window.dilations))
     return view[(slice(None), slice(None), *steps)]
+
+
+def _padded(x: Array, window: Window, fill: int) -> Array:
+    """Return x with its spatial axes padded, in memory with the rows innermost, as `correlate` likes it."""
+    sizes = [b + n + a for b, n, a in zip(window.before, x.shape[2:], window.after, strict=True)]
+    memory = np.full((x.shape[1], *sizes, x.shape[0]), fill, dtype=x.dtype)
+    out = memory.transpose(-1, *range(memory.ndim - 1))
+    inner = tuple(slice(b, b + n) for b, n in zip(window.before, x.shape[2:], strict=True))
+    out[(slice(None), slice(None), *inner)] = x
+    return out
 
 
 def conv(call: Call) -> Value:
@@ -146,16 +155,19 @@ def correlate(x: Ints, w: Ints, window: Window, groups: int, bound: int) -> Ints
         groups: Channel groups.
         bound: No sum of |x * w| exceeds it.
     """
-    view = patches(x, window, 0)
+    kind = carrier(bound)
     rank = len(window.kernel)
+    view = patches(x.astype(kind), window, 0)
     rows, positions = view.shape[0], view.shape[2 : 2 + rank]
     depth = w[0].size
-    kernel = w.reshape(groups, -1, depth)  # (G, O/G, C/G*taps)
-    to_columns = (0, 1, *range(2 + rank, 2 + 2 * rank), *range(2, 2 + rank))
-    step = max(1, COLUMNS_BYTES // max(1, 8 * depth * groups * math.prod(positions)))
-    out = np.empty((rows, w.shape[0], *positions), dtype=np.int64)
-    for start in range(0, rows, step):
-        part = view[start : start + step].transpose(to_columns)  # (n, C, *taps, *positions)
-        columns = part.reshape(part.shape[0], groups, depth, -1)
-        out[start : start + step] = dot(kernel, columns, bound, np.matmul).reshape(part.shape[0], -1, *positions)
-    return out
+    kernel = w.reshape(groups, -1, depth).astype(kind)  # (G, O/G, C/G*taps)
+    to_columns = (1, *range(2 + rank, 2 + 2 * rank), *range(2, 2 + rank), 0)
+    columns = view.transpose(to_columns)  # (C, *taps, *positions, N): long runs of memory, one large product
+    out = np.empty((w.shape[0], *positions, rows), dtype=np.int64)
+    across = kind.itemsize * depth * groups * rows * math.prod(positions[1:])
+    step = max(1, COLUMNS_BYTES // max(1, across))
+    for start in range(0, positions[0] if positions else 1, step):
+        part = columns[(slice(None),) * (1 + rank) + (slice(start, start + step),)]
+        product = np.matmul(kernel, part.reshape(groups, depth, -1))
+        out[:, start : start + step] = product.reshape(w.shape[0], *part.shape[1 + rank :])
+    return out.transpose(-1, *range(1 + rank))

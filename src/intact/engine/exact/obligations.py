@@ -1,0 +1,49 @@
+"""When may an engine compute an exact node in float32? The limits of docs/spec/integer-graph.md, checked."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+import numpy as np
+
+from intact.engine.exact.call import Call
+from intact.engine.exact.codes import power_of_two
+from intact.engine.exact.value import Exact, Value
+
+MANTISSA_LIMIT: Final = 1 << 24
+"""float32 holds every integer up to this."""
+
+SHIFT_LIMIT: Final = 16
+"""With a zero point, a code (8 bits) and the bits shifted out must fit into 24 together."""
+
+DIVISOR_LIMIT: Final = 4096
+"""Up to this, the nearest tie lies further away than a float32 quotient can err."""
+
+
+def breaches_of(call: Call, results: Sequence[Value]) -> list[str]:
+    """Return what in this node a float32 engine may fail to hold."""
+    found = [
+        f"a value may reach {result.largest}, the limit is {MANTISSA_LIMIT - 1}"
+        for result in results
+        if isinstance(result, Exact) and result.largest >= MANTISSA_LIMIT
+    ]
+    x = call.optional(0)
+    if call.op == "QuantizeLinear" and isinstance(x, Exact):
+        found += _quantizer(call, x)
+    return found
+
+
+def _quantizer(call: Call, x: Exact) -> list[str]:
+    exponent = power_of_two(call.array(1))
+    if exponent is None:
+        return []
+    shift = int(exponent.max()) - int(x.exponent.min())
+    zero = call.optional(2)
+    shifted = zero is not None and bool(np.asarray(zero).any())
+    found = []
+    if shifted and shift > SHIFT_LIMIT:
+        found.append(f"it shifts {shift} places with a zero point, the limit is {SHIFT_LIMIT}")
+    if x.divisor != 1 and (shift > 0 or x.divisor > DIVISOR_LIMIT):
+        found.append(f"it rounds a mean over {x.divisor} * 2^n values and shifts {shift} places, which may meet a tie")
+    return found

@@ -1,0 +1,137 @@
+"""How far each layer of the integer model is from float, and which layers cost most."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from intact.compress.emit import Emission, emit
+from intact.compress.encodings import Encoding, choose_encodings
+from intact.compress.plan import Plan, plan
+from intact.compress.recipe import Override
+from intact.compress.calibrate import Statistics
+from intact.graph.run import Runner
+
+Array = NDArray[Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LayerFacts:
+    """What became of one layer.
+
+    Args:
+        name: The layer.
+        op: Its float operator.
+        weight_bits: Width of its weight codes.
+        weight_bytes: Bytes of its weight codes.
+        weight_low, weight_high: Range of its float weights.
+        weight_error: Mean squared weight error over mean square.
+        output_sqnr_db: Signal to quantization noise of its output, everything before it quantized too; None where
+            its output stays float inside a fused step.
+        input_low, input_high: Range that the input's codes cover.
+        input_scale, input_zero_point: The input's encoding.
+        cost: Share of the model's output error that goes away when this layer alone stays float; None if not measured.
+    """
+
+    name: str
+    op: str
+    weight_bits: int
+    weight_bytes: int
+    weight_low: float
+    weight_high: float
+    weight_error: float
+    output_sqnr_db: float | None
+    input_low: float
+    input_high: float
+    input_scale: float
+    input_zero_point: int
+    cost: float | None = None
+
+
+def describe(
+    made: Plan, emission: Emission, encodings: Mapping[str, Encoding], data: Mapping[str, Array]
+) -> tuple[LayerFacts, ...]:
+    """Return the facts of every quantized layer, its output error measured on `data`."""
+    noise = _output_noise(made, emission, encodings, data)
+    facts = []
+    for step in made.layers:
+        solution = emission.solutions[step.layer]
+        weight = made.graph.constants[step.nodes[0].inputs[1]]
+        source = encodings[step.nodes[0].inputs[0]]
+        zero = source.zero_point
+        facts.append(
+            LayerFacts(
+                name=step.layer,
+                op=step.nodes[0].op,
+                weight_bits=solution.codes.encoding.bits,
+                weight_bytes=solution.codes.q.nbytes,
+                weight_low=float(weight.min()),
+                weight_high=float(weight.max()),
+                weight_error=solution.error,
+                output_sqnr_db=noise.get(step.outputs[0]),
+                input_low=-zero * source.real_scale,
+                input_high=(255 - zero) * source.real_scale,
+                input_scale=source.real_scale,
+                input_zero_point=zero,
+            )
+        )
+    return tuple(facts)
+
+
+def _output_noise(
+    made: Plan, emission: Emission, encodings: Mapping[str, Encoding], data: Mapping[str, Array]
+) -> dict[str, float]:
+    """Signal to noise ratio in dB of the output of each quantized layer."""
+    outputs = [step.outputs[0] for step in made.layers]
+    coded = [name for name in outputs if name in made.coded]
+    plain = [name for name in outputs if name not in made.coded]
+    reference = Runner(made.graph, fetch=outputs)(data)
+    integer = Runner(emission.graph, fetch=[f"{name}_q" for name in coded] + plain)(data)
+    found = {}
+    for name in outputs:
+        encoding = encodings.get(name)
+        value = integer[name] if name in plain or encoding is None else _decode(integer[f"{name}_q"], encoding)
+        found[name] = sqnr_db(reference[name], value)
+    return found
+
+
+def _decode(codes: Array, encoding: Encoding) -> Array:
+    return np.asarray((codes.astype(np.float32) - encoding.zero_point) * np.float32(encoding.real_scale))
+
+
+def sqnr_db(signal: Array, other: Array) -> float:
+    """Signal power over the power of the difference, in decibels, at most 200."""
+    power = float(np.mean(np.square(signal, dtype=np.float64)))
+    noise = float(np.mean(np.square(signal.astype(np.float64) - other)))
+    return min(200.0, 10.0 * float(np.log10(max(power, 1e-300) / max(noise, 1e-300))))
+
+
+def costs(
+    made: Plan,
+    emission: Emission,
+    statistics: Mapping[str, Statistics],
+    data: Mapping[str, Array],
+    progress: Callable[[int, int], None],
+) -> dict[str, float]:
+    """Return, for each layer, the share of the output error that goes away when it alone stays float."""
+    names = [port.name for port in made.graph.outputs]
+    reference = Runner(made.graph)(data)
+    whole = _error(reference, Runner(emission.graph)(data), names)
+    found = {}
+    for number, step in enumerate(made.layers):
+        progress(number, len(made.layers))
+        override = Override(pattern=step.layer.replace("[", "[[]"), settings={"weights": "float"})
+        recipe = replace(made.recipe, profile="auto", layout=made.layout, overrides=(*made.recipe.overrides, override))
+        without = plan(made.graph, recipe)
+        graph = emit(without, choose_encodings(without, statistics)).graph
+        found[step.layer] = 1.0 - _error(reference, Runner(graph)(data), names) / whole if whole else 0.0
+    progress(len(made.layers), len(made.layers))
+    return found
+
+
+def _error(reference: Mapping[str, Array], other: Mapping[str, Array], names: list[str]) -> float:
+    return sum(float(np.mean(np.square(reference[name].astype(np.float64) - other[name]))) for name in names)

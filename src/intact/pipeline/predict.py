@@ -1,0 +1,58 @@
+"""The same call for the float and the integer model: what `evaluate` is given."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from intact.compress.calibrate import check_data
+from intact.graph.run import is_batched
+from intact.graph.view import Port
+from intact.pipeline.spec import as_arrays
+
+Array = NDArray[Any]
+Run = Callable[[Mapping[str, Array]], Mapping[str, Array]]
+
+MAX_BATCH = 256
+"""Rows given to an engine at a time; larger calls are cut, which cannot change a row's result."""
+
+
+class Predictor:
+    """A model behind one call: takes arrays by name, in order, or alone; gives an array, or a mapping of them.
+
+    Args:
+        inputs: The model's inputs.
+        outputs: Their names in order.
+        run: The engine.
+    """
+
+    def __init__(self, *, inputs: Sequence[Port], outputs: Sequence[str], run: Run) -> None:
+        self.inputs = tuple(inputs)
+        self.outputs = tuple(outputs)
+        self._run = run
+        self._names = [port.name for port in self.inputs]
+        self._may_cut = is_batched(self.inputs)
+
+    def __call__(self, data: Any) -> Any:
+        """Run on `data`, any number of rows.
+
+        Raises:
+            DataError: A name, dtype, shape or value does not fit.
+        """
+        results = self.run(data)
+        return results[self.outputs[0]] if len(self.outputs) == 1 else results
+
+    def run(self, data: Any) -> dict[str, Array]:
+        """Run on `data` and return every output by name."""
+        feeds = check_data(self.inputs, as_arrays(data, self._names))
+        rows = len(next(iter(feeds.values()))) if self._may_cut else 0
+        if rows <= MAX_BATCH:
+            return dict(self._run(feeds))
+        parts = [
+            self._run({name: value[start : start + MAX_BATCH] for name, value in feeds.items()})
+            for start in range(0, rows, MAX_BATCH)
+        ]
+        return {name: np.concatenate([part[name] for part in parts]) for name in self.outputs}

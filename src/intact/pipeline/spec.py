@@ -1,0 +1,186 @@
+"""What to build: a model, an example of its inputs, data to calibrate on and a way to score it."""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+
+from intact.errors import DataError, ModelError, UsageError
+from intact.graph.capture import DynamicAxes, capture
+from intact.graph.load import load
+
+if TYPE_CHECKING:
+    import torch
+
+Array = NDArray[Any]
+Arrays = Mapping[str, Array]
+Predict = Callable[[Any], Any]
+Evaluate = Callable[[Predict], Any]
+Source = "str | Path | bytes | onnx.ModelProto | torch.nn.Module"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Spec:
+    """Everything a build needs to know of a float model.
+
+    Args:
+        model: A torch module, the path of an ONNX file, the bytes of one, or a ModelProto.
+        inputs: Example inputs, needed for a torch module: one array (or tensor) for each argument of `forward`, as a
+            mapping by name, a sequence in order, or the one array itself. The first axis is the batch.
+        calibration: Inputs like `inputs` with many rows, or an iterable of such pieces. Typically 100 to 1,000 rows.
+        evaluate: `evaluate(predict)` runs `predict` on held-out data and returns one score an example (higher is
+            better; their mean is the metric), or one float. `predict` takes what the model takes and returns an array,
+            or a mapping of them where the model has several outputs.
+        dynamic_axes: Axes that may vary, {input: {axis: name}}; axis 0 of every input where it is None.
+        name: What the model is called; shown in reports and on the artifact's card.
+    """
+
+    model: Any
+    inputs: Any = None
+    calibration: Any = None
+    evaluate: Evaluate | None = None
+    dynamic_axes: DynamicAxes | None = None
+    name: str = "model"
+
+    def proto(self) -> onnx.ModelProto:
+        """Return the model as a checked ONNX model.
+
+        Raises:
+            ModelError: It cannot be read or captured.
+            UsageError: It is of no kind we know, or example inputs are missing.
+        """
+        if isinstance(self.model, onnx.ModelProto):
+            return load(self.model.SerializeToString())
+        if isinstance(self.model, str | Path):
+            return load(Path(self.model))
+        if isinstance(self.model, bytes):
+            return load(self.model)
+        if not callable(getattr(self.model, "forward", None)):
+            raise UsageError(
+                f"the model is a {type(self.model).__name__}, not a torch module, an ONNX file or its bytes",
+                hint="return intact.Spec(model=..., inputs=..., calibration=..., evaluate=...)",
+            )
+        if self.inputs is None:
+            raise UsageError("a torch module was given without example inputs", hint="set Spec(inputs=...)")
+        names = _forward_names(self.model)
+        return load(
+            capture(self.model, as_arrays(self.inputs, names), dynamic_axes=self.dynamic_axes).SerializeToString()
+        )
+
+
+def _forward_names(module: Any) -> list[str]:
+    import inspect
+
+    kinds = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
+    parameters = inspect.signature(module.forward).parameters.values()
+    names = [parameter.name for parameter in parameters if parameter.kind in kinds]
+    if not names:
+        raise ModelError(f"forward() of {type(module).__name__} names no arguments", hint="give them names")
+    return names
+
+
+def as_arrays(data: Any, names: Sequence[str]) -> dict[str, Array]:
+    """Return `data` as arrays by name.
+
+    Args:
+        data: A mapping by name, a tuple or list in the order of `names`, or one array for the first name. Torch
+            tensors on the CPU count as arrays.
+        names: The names in order.
+
+    Raises:
+        DataError: More values than names, or a value that is no array.
+    """
+    if isinstance(data, Mapping):
+        return {str(name): _as_array(value, str(name)) for name, value in data.items()}
+    values = list(data) if isinstance(data, tuple | list) else [data]
+    if len(values) > len(names):
+        raise DataError(f"{len(values)} inputs were given, the model takes {len(names)}: {', '.join(names)}")
+    return {name: _as_array(value, name) for name, value in zip(names, values, strict=False)}
+
+
+def join(data: Any, names: Sequence[str]) -> dict[str, Array]:
+    """Return calibration data, given whole or as an iterable of pieces, as whole arrays by name."""
+    if isinstance(data, Mapping | tuple | list | np.ndarray) or hasattr(data, "__array__"):
+        return as_arrays(data, names)
+    if not isinstance(data, Iterable):
+        raise DataError(f"the calibration data are a {type(data).__name__}, not arrays or an iterable of them")
+    pieces = [as_arrays(piece, names) for piece in data]
+    if not pieces:
+        raise DataError("the calibration data hold no pieces", hint="give at least one example")
+    return {name: np.concatenate([piece[name] for piece in pieces]) for name in pieces[0]}
+
+
+def _as_array(value: Any, name: str) -> Array:
+    detach = getattr(value, "detach", None)
+    array = np.asarray(detach() if callable(detach) else value)
+    if array.dtype.kind not in "fiub" or array.ndim == 0:
+        raise DataError(
+            f"input '{name}' is {array.dtype} of shape {array.shape}, not an array of numbers with a batch axis"
+        )
+    return array
+
+
+def read_source(text: str) -> Spec:
+    """Return the Spec behind a command-line SOURCE: `x.onnx`, or `file.py:name` where name() returns a Spec.
+
+    Raises:
+        UsageError: Neither; or the function is missing, or returns something else.
+    """
+    path, separator, name = text.rpartition(":")
+    if separator and path.endswith(".py"):
+        return _call(Path(path), name)
+    if text.endswith(".onnx"):
+        return Spec(model=Path(text), name=Path(text).stem)
+    raise UsageError(
+        f"source '{text}' is neither x.onnx nor file.py:name", hint="for example: intact build model.py:spec"
+    )
+
+
+def _call(path: Path, name: str) -> Spec:
+    if not path.is_file():
+        raise UsageError(f"no file at '{path}'")
+    function = getattr(_import(path), name, None)
+    if not callable(function):
+        raise UsageError(f"'{path}' has no function called '{name}'")
+    spec = function()
+    if not isinstance(spec, Spec):
+        raise UsageError(f"{name}() of '{path}' returned a {type(spec).__name__}, not an intact.Spec")
+    return spec
+
+
+def _import(path: Path) -> ModuleType:
+    """Import the user's own file, which they named on the command line, as Python would run it."""
+    module_spec = importlib.util.spec_from_file_location(path.stem, path)
+    if module_spec is None or module_spec.loader is None:
+        raise UsageError(f"'{path}' cannot be imported")
+    module = importlib.util.module_from_spec(module_spec)
+    sys.modules.setdefault(path.stem, module)
+    sys.path.insert(0, str(path.parent.resolve()))
+    module_spec.loader.exec_module(module)
+    return module
+
+
+def read_npz(path: Path) -> dict[str, Array]:
+    """Read arrays from an .npz file; never a pickle.
+
+    Raises:
+        DataError: No such file, not .npz, or it holds Python objects.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            return {name: archive[name] for name in archive.files}
+    except FileNotFoundError as error:
+        raise DataError(f"no data file at '{path}'") from error
+    except (ValueError, OSError, EOFError, KeyError, AttributeError) as error:
+        raise DataError(
+            f"'{path}' is not an .npz file of plain arrays: {error}", hint="write it with numpy.savez"
+        ) from error

@@ -1,0 +1,113 @@
+"""Writing an artifact."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Sequence
+from pathlib import Path
+
+from intact.crypto import Secret, SigningKey, sha256
+from intact.crypto.chunked import seal
+from intact.errors import UsageError
+from intact.seal import derivation, layout, signing, weights, wrapping
+from intact.seal.header import Header, TensorSpec
+from intact.seal.manifest import FORMAT, SUITE_PLAIN, SUITE_SEALED, Blob, Manifest, is_artifact_id
+from intact.seal.payload import Payload
+from intact.seal.recipient import Recipient
+from intact.seal.staging import staged, write_file
+from intact.wire import encode
+from intact.wire.canonical import SAFE_INTEGER
+
+
+def write(
+    payload: Payload,
+    out: Path,
+    *,
+    recipients: Sequence[Recipient] = (),
+    signer: SigningKey | None = None,
+    artifact: str | None = None,
+    revision: int = 1,
+) -> Manifest:
+    """Write `payload` as the artifact `out`, whole or not at all.
+
+    Args:
+        payload: What to write.
+        out: Path of the new directory; its parent exists.
+        recipients: Who may open it; with none it is not encrypted.
+        signer: Who vouches for it; with none it is not signed.
+        artifact: Identity, 32 hex digits, to make a new revision of an older artifact; fresh when None.
+        revision: Counts up from 1.
+
+    Returns:
+        The manifest as written.
+
+    Raises:
+        UsageError: `out` exists, a tensor or value cannot be stored, the recipients do not go together, or the system
+            refuses to write. Nothing is left behind then, nor after any other error.
+    """
+    artifact = secrets.token_hex(16) if artifact is None else artifact
+    if not is_artifact_id(artifact) or not 1 <= revision <= SAFE_INTEGER:
+        raise UsageError(
+            f"artifact id {artifact!a:.40} and revision {revision} are not 32 hex digits and a count from 1"
+        )
+    specs, tensors = _describe(payload)
+    lineage = encode(payload.lineage)
+    header = Header(
+        tensors=tuple(specs),
+        metadata=payload.header,
+        card_sha256=sha256(encode(payload.card)),
+        lineage_sha256=sha256(lineage),
+    ).to_bytes(payload.program.model)
+    data_key = Secret.random(wrapping.DATA_KEY_BYTES) if recipients else None
+    keys: list[Secret] = []
+    if data_key is not None:
+        header = seal(derivation.header_key(data_key, artifact, revision), header)
+        keys = derivation.tensor_keys(data_key, artifact, revision, [(spec.dtype, spec.shape) for spec in specs])
+    with staged(out) as part:
+        entries = weights.write(part / layout.WEIGHTS, tensors, specs, keys)
+        manifest = Manifest(
+            format=FORMAT,
+            suite=SUITE_PLAIN if data_key is None else SUITE_SEALED,
+            artifact=artifact,
+            revision=revision,
+            key_commitment=None if data_key is None else derivation.commitment(data_key, artifact, revision),
+            header=Blob(size=len(header), sha256=sha256(header)),
+            lineage=Blob(size=len(lineage), sha256=sha256(lineage)),
+            tensors=tuple(entries),
+            card=payload.card,
+        )
+        files = {manifest.header_name: header, layout.LINEAGE: lineage, layout.MANIFEST: manifest.to_bytes()}
+        if data_key is not None:
+            files[layout.KEYS] = wrapping.wrap(data_key, recipients)
+        if signer is not None:
+            files[layout.SIGNATURE] = signing.sign(files[layout.MANIFEST], signer)
+        for name, content in files.items():
+            if len(content) > layout.LIMITS[name]:
+                raise UsageError(f"{name} would have {len(content)} bytes, {layout.LIMITS[name]} are allowed")
+            write_file(part / name, [content])
+    return manifest
+
+
+def _describe(payload: Payload) -> tuple[list[TensorSpec], list[memoryview]]:
+    """Return what the tensors are and their bytes, in file order: wide types first, for alignment, then by name.
+
+    Raises:
+        UsageError: A tensor's type or rank cannot be stored, or there are too many.
+    """
+    if len(payload.program.tensors) > layout.MAX_TENSORS:
+        raise UsageError(f"program has {len(payload.program.tensors)} tensors, {layout.MAX_TENSORS} are allowed")
+    arrays = sorted(payload.program.tensors.items(), key=lambda item: (-item[1].dtype.itemsize, item[0]))
+    specs, tensors = [], []
+    for name, array in arrays:
+        dtype = layout.dtype_name(array.dtype)
+        if dtype is None:
+            raise UsageError(
+                f"tensor {name!a} has type {array.dtype}, which an artifact cannot hold",
+                hint=f"store it as one of {', '.join(layout.DTYPES)}",
+            )
+        if array.ndim > layout.MAX_RANK:
+            raise UsageError(f"tensor {name!a} has {array.ndim} axes, {layout.MAX_RANK} are allowed")
+        data = weights.as_bytes(array)
+        specs.append(TensorSpec(name=name, dtype=dtype, shape=array.shape, sha256=sha256(data)))
+        tensors.append(data)
+    return specs, tensors
