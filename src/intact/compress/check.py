@@ -141,7 +141,7 @@ def _by_value(verdict: Verdict) -> Verdict:
     return replace(
         verdict,
         outcome=outcome,
-        reason=f"{_change(verdict)}, budget {verdict.max_drop:.4g}; "
+        reason=f"{_change(verdict)}, budget {verdict.max_drop:.3g}; "
         "evaluate returned one number instead of one score per example, so no interval can be given",
     )
 
@@ -181,17 +181,17 @@ def _decide(verdict: Verdict, method: str, bounds: Bounds) -> Verdict:
     low, high = bounds(float(verdict.examples))
     verdict = replace(verdict, method=method, interval=(low, high))
     percent = f"{100 * verdict.confidence:g} %"
-    said = f"{_change(verdict)}, budget {verdict.max_drop:.4g}"
+    said = f"{_change(verdict)}, budget {verdict.max_drop:.3g}"
     if low >= -verdict.max_drop:
-        reason = f"{said}; with {percent} confidence the drop is at most {max(-low, 0.0):.4g}"
+        reason = f"{said}; with {percent} confidence the drop is at most {max(-low, 0.0):.3g}"
         return replace(verdict, outcome=Outcome.PASS, reason=reason)
     if high < -verdict.max_drop:
-        reason = f"{said}; with {percent} confidence the drop is at least {-high:.4g}"
+        reason = f"{said}; with {percent} confidence the drop is at least {-high:.3g}"
         return replace(verdict, outcome=Outcome.FAIL, reason=reason)
     needed = _needed(verdict, bounds)
     wanted = f"about {needed:,} examples would decide" if needed else "no number of examples would decide"
     reason = (
-        f"{said}; the interval {low:.4g} to {high:.4g} lies on both sides of the budget; {wanted} at this difference"
+        f"{said}; the interval {low:.3g} to {high:.3g} lies on both sides of the budget; {wanted} at this difference"
     )
     return replace(verdict, needed_examples=needed, reason=reason)
 
@@ -200,7 +200,7 @@ def _change(verdict: Verdict) -> str:
     """Name the direction and the size of the change."""
     if verdict.difference == 0:
         return "the metric is unchanged"
-    return f"the metric {'drops' if verdict.difference < 0 else 'rises'} by {abs(verdict.difference):.4g}"
+    return f"the metric {'drops' if verdict.difference < 0 else 'rises'} by {abs(verdict.difference):.3g}"
 
 
 def _needed(verdict: Verdict, bounds: Bounds) -> int | None:

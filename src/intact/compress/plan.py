@@ -94,6 +94,12 @@ def plan(graph: Graph, recipe: Recipe) -> Plan:
     return Plan(graph=graph, recipe=recipe, layout=layout, steps=steps, coded=coded, exact=not (left or free))
 
 
+def observed(made: Plan) -> tuple[str, ...]:
+    """The tensors whose ranges calibration must see: those that live as codes, or would in a neighbouring plan."""
+    names = dict.fromkeys(name for step in made.steps if step.operator != FLOAT for name in step.outputs)
+    return tuple(dict.fromkeys([*sorted(made.coded), *names]))
+
+
 def _layout(graph: Graph) -> Literal["codes", "islands"]:
     """Attention and layer norms are the marks of a transformer."""
     marks = {"LayerNormalization", "Attention", "MultiHeadAttention", "RMSNormalization"}

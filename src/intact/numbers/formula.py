@@ -158,7 +158,11 @@ class Formula:
             return
         start, end = _image(self.scale, self.offset, domain)
         suggestion = self.largest_scale(domain)
-        deed = {"wrap": "fold onto codes of other values", "saturate": "are cut off", "raise": "are refused"}
+        deed = {
+            "wrap": "wrap to codes that read back as other values",
+            "saturate": "are cut off",
+            "raise": "are refused",
+        }
         raise UsageError(
             f"C={self.scale:g}, d={self.offset:g} maps [{domain.low:g}, {domain.high:g}) to the integers "
             f"{math.floor(start)} to {math.ceil(end) - 1}, but the codes are {self.low} to {self.top}: "

@@ -3,60 +3,39 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnx
 from numpy.typing import NDArray
 
 from intact import engine, seal
 from intact.compress.calibrate import Statistics, calibrate, check_data
-from intact.compress.check import Verdict, compare
-from intact.compress.emit import Emission, emit
+from intact.compress.check import Outcome, Verdict, compare
+from intact.compress.emit import emit
 from intact.compress.encodings import Encoding, choose_encodings
-from intact.compress.plan import Plan, plan
+from intact.compress.plan import Plan, observed, plan
 from intact.compress.recipe import Recipe
 from intact.errors import CheckFailed, UsageError
 from intact.graph.normalise import normalise
 from intact.graph.program import Program
 from intact.graph.run import Runner
 from intact.graph.view import Graph
-from intact.pipeline import lineage
+from intact.pipeline import artifact, lineage
+from intact.pipeline.agreement import Agreement, agree
 from intact.pipeline.layers import LayerFacts, costs, describe
+from intact.pipeline.options import Options, Progress, silent
 from intact.pipeline.predict import Predictor
 from intact.pipeline.spec import Evaluate, Spec, join
 
 Array = NDArray[Any]
-Progress = Callable[[str, int, int], None]
 
 LAYER_ROWS = 64
 """Calibration rows on which layers are measured."""
-
-
-def silent(stage: str, done: int, total: int) -> None:
-    """Show no progress."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Options:
-    """How a build behaves; what the model becomes is the recipe's matter.
-
-    Args:
-        max_drop: Most that the metric may fall, in the units of `evaluate`; None where nothing is to be checked.
-        threads: Threads of the engine; None lets it choose.
-        engines: Engines to consider, by name; None for all that are installed.
-        measure_costs: Whether to measure what each layer costs even if the check passes.
-        progress: Called with (stage, done, total).
-    """
-
-    max_drop: float | None = 0.005
-    threads: int | None = None
-    engines: tuple[str, ...] | None = None
-    measure_costs: bool = False
-    progress: Progress = field(default=silent)
+AGREEMENT_ROWS = 512
+"""Calibration rows on which float and integer outputs are compared."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,6 +49,8 @@ class Built:
         program: The integer graph and its tensors.
         vectors: Self-test of the program.
         loaded: The engine chosen on this host.
+        reference: The float model, to be called.
+        integer: The integer model, to be called.
         verdict: Outcome of the accuracy check; None where there was no `evaluate`.
         agreement: How far float and integer outputs agree on calibration data; None without such data.
         layers: Facts of each quantized layer.
@@ -84,13 +65,195 @@ class Built:
     plan: Plan
     encodings: Mapping[str, Encoding]
     program: Program
-    vectors: Any
-    loaded: Any
+    vectors: engine.Vectors
+    loaded: engine.Loaded
+    reference: Predictor
+    integer: Predictor
     verdict: Verdict | None
-    agreement: Any
+    agreement: Agreement | None
     layers: tuple[LayerFacts, ...]
     float_bytes: int
     source_sha256: str
     lineage: Mapping[str, Any]
-    manifest: Any = None
+    manifest: seal.Manifest | None = None
     path: Path | None = None
+
+
+def build(
+    source: Spec | Any,
+    *,
+    out: Path | str | None = None,
+    recipe: Recipe | None = None,
+    max_drop: float = 0.005,
+    recipients: Sequence[seal.Recipient] = (),
+    signer: seal.SigningKey | None = None,
+    engines: Sequence[str] | None = None,
+    threads: int | None = None,
+    measure_costs: bool = False,
+    progress: Progress = silent,
+) -> Built:
+    """Build an integer model from a float one, check it, and write it if asked.
+
+    Args:
+        source: A `Spec`; or a model alone, as `Spec.model` takes it, where the recipe needs no calibration data.
+        out: Where the artifact goes; nothing is written where it is None.
+        recipe: How to compress; the default recipe where it is None.
+        max_drop: Most that the metric may fall, in the units of `evaluate`.
+        recipients: Who may open the artifact; it is not encrypted where there are none.
+        signer: Key that signs it; it is not signed where it is None.
+        engines: Engines to consider, by name; all that are installed where it is None.
+        threads: Threads of the engine; it chooses where it is None.
+        measure_costs: Measure what each layer costs even if the check passes.
+        progress: Called with (stage, done, total).
+
+    Returns:
+        The build, its check passed or inconclusive (`built.verdict` says which).
+
+    Raises:
+        ModelError: The float model cannot be read or run.
+        DataError: The data do not fit the model.
+        UsageError: The recipe does not fit, or `out` exists already.
+        CheckFailed: Over budget (the message names the layers that cost most; nothing was written), or no engine of
+            this host conforms.
+    """
+    spec = source if isinstance(source, Spec) else Spec(model=source)
+    target = None if out is None else Path(out)
+    if target is not None and (target.exists() or target.is_symlink()):
+        raise UsageError(f"'{target}' exists already", hint="choose another name or remove it first")
+    options = Options(
+        max_drop=max_drop,
+        threads=threads,
+        engines=None if engines is None else tuple(engines),
+        measure_costs=measure_costs,
+        progress=progress,
+    )
+    built = _compress(spec, recipe or Recipe(), options)
+    if built.verdict is not None and built.verdict.outcome == Outcome.FAIL:
+        raise OverBudget(built)
+    return built if target is None else _write(built, target, recipients, signer)
+
+
+class OverBudget(CheckFailed):
+    """The integer model loses more than the budget; `built` holds all that was found."""
+
+    def __init__(self, built: Built) -> None:
+        assert built.verdict is not None  # only a failed check comes here
+        worst = sorted((layer for layer in built.layers if layer.cost), key=lambda layer: -(layer.cost or 0.0))[:5]
+        told = ", ".join(f"{layer.name} ({layer.cost:.0%} of the error)" for layer in worst)
+        super().__init__(
+            f"over budget: {built.verdict.reason}; layers that cost most: {told or 'not measured'}",
+            hint='leave the costliest in float with [layers."NAME"] weights = "float" in a recipe, or raise --max-drop',
+        )
+        self.built = built
+
+
+def _compress(spec: Spec, recipe: Recipe, options: Options) -> Built:
+    """Everything but the writing: capture, plan, calibrate, solve, emit, choose an engine, check."""
+    progress = options.progress
+    progress("capture", 0, 1)
+    proto = spec.proto()
+    graph = normalise(proto)
+    progress("capture", 1, 1)
+    made = plan(graph, recipe)
+    data = _calibration(spec, graph, made)
+    statistics = _observe(made, data, progress)
+    encodings = choose_encodings(made, statistics)
+    emission = emit(made, encodings)
+    program = Program.from_proto(emission.graph.to_proto())
+    vectors = engine.make_vectors(program, exact=made.exact, ranges=_ranges(graph, data), seed=recipe.seed)
+    progress("engines", 0, 1)
+    loaded = engine.load(program, vectors, engines=options.engines, options=engine.Options(threads=options.threads))
+    progress("engines", 1, 1)
+    integer = Predictor(inputs=graph.inputs, outputs=_names(graph), run=loaded.session.run)
+    reference = Predictor(inputs=graph.inputs, outputs=_names(graph), run=Runner(graph))
+    verdict = _check(spec.evaluate, reference, integer, options)
+    some = None if data is None else {name: value[:LAYER_ROWS] for name, value in data.items()}
+    layers = () if some is None else describe(made, emission, encodings, some)
+    if some is not None and (options.measure_costs or _failed(verdict)):
+        found = costs(made, emission, statistics, some, lambda done, total: progress("costs", done, total))
+        layers = tuple(replace(layer, cost=found.get(layer.name)) for layer in layers)
+    source_sha256 = hashlib.sha256(proto.SerializeToString(deterministic=True)).hexdigest()
+    return Built(
+        name=spec.name,
+        plan=made,
+        encodings=encodings,
+        program=program,
+        vectors=vectors,
+        loaded=loaded,
+        reference=reference,
+        integer=integer,
+        verdict=verdict,
+        agreement=None if data is None else _agreement(reference, integer, data),
+        layers=layers,
+        float_bytes=Program.from_proto(proto).size_bytes,
+        source_sha256=source_sha256,
+        lineage=lineage.statement(
+            name=spec.name,
+            program=program,
+            source_sha256=source_sha256,
+            recipe=recipe.to_json(),
+            accuracy=None if verdict is None else asdict(verdict),
+        ),
+    )
+
+
+def _names(graph: Graph) -> tuple[str, ...]:
+    return tuple(port.name for port in graph.outputs)
+
+
+def _calibration(spec: Spec, graph: Graph, made: Plan) -> dict[str, Array] | None:
+    """The calibration data, checked; None where there are none and none are needed."""
+    if spec.calibration is not None:
+        return check_data(graph.inputs, join(spec.calibration, [port.name for port in graph.inputs]))
+    if made.coded:
+        raise UsageError(
+            "static activation ranges need calibration data, and none were given",
+            hint="set Spec(calibration=...) or --calibrate data.npz; 100 to 1,000 typical inputs are enough",
+        )
+    return None
+
+
+def _observe(made: Plan, data: Mapping[str, Array] | None, progress: Progress) -> dict[str, Statistics]:
+    if data is None:
+        return {}
+    return calibrate(
+        made.graph, data, observed(made), progress=lambda done, total: progress("calibrate", done, total)
+    )
+
+
+def _ranges(graph: Graph, data: Mapping[str, Array] | None) -> dict[str, tuple[float, float]]:
+    """What the self-test's inputs may range over: what calibration saw of each input as a whole."""
+    if data is None:
+        return {}
+    return {port.name: (float(data[port.name].min()), float(data[port.name].max())) for port in graph.inputs}
+
+
+def _check(evaluate: Evaluate | None, reference: Predictor, integer: Predictor, options: Options) -> Verdict | None:
+    if evaluate is None:
+        return None
+    options.progress("evaluate", 0, 2)
+    before = evaluate(reference)
+    options.progress("evaluate", 1, 2)
+    after = evaluate(integer)
+    options.progress("evaluate", 2, 2)
+    return compare(np.asarray(before), np.asarray(after), options.max_drop)
+
+
+def _failed(verdict: Verdict | None) -> bool:
+    return verdict is not None and verdict.outcome == Outcome.FAIL
+
+
+def _agreement(reference: Predictor, integer: Predictor, data: Mapping[str, Array]) -> Agreement:
+    some = {name: value[:AGREEMENT_ROWS] for name, value in data.items()}
+    first = reference.outputs[0]
+    return agree(reference.run(some)[first], integer.run(some)[first])
+
+
+def _write(
+    built: Built, target: Path, recipients: Sequence[seal.Recipient], signer: seal.SigningKey | None
+) -> Built:
+    payload = seal.Payload(
+        program=built.program, header=artifact.header(built), card=artifact.card(built), lineage=built.lineage
+    )
+    manifest = seal.write(payload, target, recipients=recipients, signer=signer)
+    return replace(built, manifest=manifest, path=target)

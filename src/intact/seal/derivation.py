@@ -3,35 +3,43 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 
 from intact.crypto import Secret, derive
 from intact.wire import encode
 
 
-def commitment(data_key: Secret, artifact: str, revision: int) -> str:
-    """Return what the manifest says of the data key: 64 hex digits that fit one key only and reveal nothing of it."""
-    return derive(data_key, "commitment", _place(artifact, revision)).value.hex()
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Keyring:
+    """The keys of one revision of one artifact.
 
+    Args:
+        data_key: What keys.age holds: 32 uniform bytes.
+        artifact: Identity of the artifact, 32 hex digits.
+        revision: Its revision.
+    """
 
-def header_key(data_key: Secret, artifact: str, revision: int) -> Secret:
-    """Return the key of header.enc."""
-    return derive(data_key, "header", _place(artifact, revision))
+    data_key: Secret
+    artifact: str
+    revision: int
 
+    @property
+    def commitment(self) -> str:
+        """What the manifest says of the data key: 64 hex digits that fit one key only and reveal nothing of it."""
+        return derive(self.data_key, "commitment", self._place()).value.hex()
 
-def tensor_keys(
-    data_key: Secret, artifact: str, revision: int, kinds: Iterable[tuple[str, Sequence[int]]]
-) -> list[Secret]:
-    """Return the key of each tensor, for (dtype, shape) in file order; another place, type or shape has another key."""
-    return [
-        derive(
-            data_key,
-            "tensor",
-            encode({"artifact": artifact, "dtype": dtype, "index": index, "revision": revision, "shape": list(shape)}),
-        )
-        for index, (dtype, shape) in enumerate(kinds)
-    ]
+    @property
+    def header(self) -> Secret:
+        """Key of header.enc."""
+        return derive(self.data_key, "header", self._place())
 
+    def tensors(self, kinds: Iterable[tuple[str, Sequence[int]]]) -> list[Secret]:
+        """Return the key of each tensor, for (dtype, shape) in file order; another place, type or shape has another."""
+        return [
+            derive(self.data_key, "tensor", self._place(index=index, dtype=dtype, shape=list(shape)))
+            for index, (dtype, shape) in enumerate(kinds)
+        ]
 
-def _place(artifact: str, revision: int) -> bytes:
-    """Return the context of the keys that an artifact has one of."""
-    return encode({"artifact": artifact, "revision": revision})
+    def _place(self, **more: object) -> bytes:
+        """Return what a key is bound to: canonical JSON of artifact, revision, and `more`."""
+        return encode({"artifact": self.artifact, "revision": self.revision, **more})

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,8 @@ from intact.crypto import Secret, VerifyingKey, sha256
 from intact.crypto.chunked import refusal, unseal
 from intact.errors import IntegrityError
 from intact.graph import Program
-from intact.seal import derivation, layout, signing, weights, wrapping
+from intact.seal import layout, signing, weights, wrapping
+from intact.seal.derivation import Keyring
 from intact.seal.folder import Folder, open_folder
 from intact.seal.header import Header, split
 from intact.seal.manifest import Blob, Manifest
@@ -71,10 +72,10 @@ def read(
     """
     with open_folder(path) as folder:  # 1
         manifest = _accept(folder, signers, allow_unsigned=allow_unsigned)  # 2, 3
-        data_key = _unlock(folder, manifest, identities)  # 4
+        keyring = _unlock(folder, manifest, identities)  # 4
         lineage = _read_lineage(folder, manifest)  # 5
-        header, graph = _read_header(folder, manifest, data_key)
-        keys = _tensor_keys(manifest, header, data_key)
+        header, graph = _read_header(folder, manifest, keyring)
+        keys = keyring.tensors((spec.dtype, spec.shape) for spec in header.tensors) if keyring else []
         arrays = weights.read(folder, manifest, header.tensors, keys)  # 6
     tensors = {spec.name: array for spec, array in zip(header.tensors, arrays, strict=True)}
     return Payload(
@@ -137,17 +138,17 @@ def _accept(folder: Folder, signers: Sequence[VerifyingKey], *, allow_unsigned: 
     return manifest
 
 
-def _unlock(folder: Folder, manifest: Manifest, identities: Sequence[Identity]) -> Secret | None:
-    """Return the data key, or None when the artifact is not sealed."""
+def _unlock(folder: Folder, manifest: Manifest, identities: Sequence[Identity]) -> Keyring | None:
+    """Return the keys, or None when the artifact is not sealed."""
     if not manifest.sealed:
         return None
     data_key = wrapping.unwrap(folder.read(layout.KEYS), identities)
-    found = derivation.commitment(data_key, manifest.artifact, manifest.revision)
-    if Secret(found.encode()) != Secret((manifest.key_commitment or "").encode()):
+    keyring = Keyring(data_key=data_key, artifact=manifest.artifact, revision=manifest.revision)
+    if Secret(keyring.commitment.encode()) != Secret((manifest.key_commitment or "").encode()):
         raise IntegrityError(
             "keys.age holds the key of another artifact", hint="put back the keys.age made for this one"
         )
-    return data_key
+    return keyring
 
 
 def _read_blob(folder: Folder, name: str, blob: Blob) -> bytes:
@@ -169,11 +170,11 @@ def _read_lineage(folder: Folder, manifest: Manifest) -> Mapping[str, Any]:
     return lineage
 
 
-def _read_header(folder: Folder, manifest: Manifest, data_key: Secret | None) -> tuple[Header, bytes]:
+def _read_header(folder: Folder, manifest: Manifest, keyring: Keyring | None) -> tuple[Header, bytes]:
     """Return the header and the graph, once they are authentic and fit what is public."""
     data: bytes | bytearray = _read_blob(folder, manifest.header_name, manifest.header)
-    if data_key is not None:
-        data = unseal(derivation.header_key(data_key, manifest.artifact, manifest.revision), data)
+    if keyring is not None:
+        data = unseal(keyring.header, data)
     try:
         header, graph = split(data)
         weights.check_kinds(manifest, header.tensors)
@@ -184,11 +185,3 @@ def _read_header(folder: Folder, manifest: Manifest, data_key: Secret | None) ->
             raise refusal() from None
         raise
     return header, graph
-
-
-def _tensor_keys(manifest: Manifest, header: Header, data_key: Secret | None) -> list[Secret]:
-    """Return the key of each tensor; none when the artifact is not sealed."""
-    if data_key is None:
-        return []
-    kinds: Iterable[tuple[str, tuple[int, ...]]] = ((spec.dtype, spec.shape) for spec in header.tensors)
-    return derivation.tensor_keys(data_key, manifest.artifact, manifest.revision, kinds)

@@ -108,7 +108,7 @@ def _write_object(value: Mapping[Any, object], parts: list[str], path: str, dept
     separator = "{"
     for key in sorted(value, key=lambda key: key.encode("utf-16-be", "surrogatepass")):
         parts.append(f"{separator}{_quote(key)}:")
-        _write(value[key], parts, f"{path}.{key}", depth)
+        _write(value[key], parts, f"{path}.{ascii(key)[1:-1]}", depth)
         separator = ","
     parts.append("}" if value else "{}")
 

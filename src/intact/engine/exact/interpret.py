@@ -14,6 +14,7 @@ from intact.engine.exact.call import Call
 from intact.engine.exact.obligations import breaches_of
 from intact.engine.exact.rules import RULES, SELECTING
 from intact.engine.exact.value import Array, Exact, Inexact, Value, to_float32
+from intact.engine.spec import graph_of
 from intact.errors import ModelError
 from intact.graph.program import Program
 
@@ -80,7 +81,7 @@ def prepare(program: Program) -> Plan:
     Raises:
         ModelError: An initializer is missing, or an operator is unknown to the definition.
     """
-    proto = onnx.load_from_string(program.model)
+    proto = graph_of(program)
     if proto.functions:
         raise ModelError("the model holds local functions, which the reference engine does not run")
     constants = _initializers(proto.graph, program)
@@ -112,15 +113,12 @@ def execute(plan: Plan, inputs: Mapping[str, Array]) -> Trace:
 
 
 def _initializers(graph: onnx.GraphProto, program: Program) -> dict[str, Value]:
-    constants: dict[str, Value] = {}
-    for initializer in graph.initializer:
-        if initializer.data_location != onnx.TensorProto.EXTERNAL:
-            constants[initializer.name] = onnx.numpy_helper.to_array(initializer)
-        elif initializer.name in program.tensors:
-            constants[initializer.name] = program.tensors[initializer.name]
-        else:
-            raise ModelError(f"initializer '{initializer.name}' has no tensor beside the graph")
-    return constants
+    return {
+        initializer.name: program.tensors[initializer.name]
+        if initializer.data_location == onnx.TensorProto.EXTERNAL
+        else onnx.numpy_helper.to_array(initializer)
+        for initializer in graph.initializer
+    }
 
 
 def _steps(proto: onnx.ModelProto, known: set[str], outputs: Sequence[str]) -> list[Step]:

@@ -39,10 +39,11 @@ def _quantizer(call: Call, x: Exact) -> list[str]:
     if exponent is None:
         return []
     shift = int(exponent.max()) - int(x.exponent.min())
-    zero = call.optional(2)
-    shifted = zero is not None and bool(np.asarray(zero).any())
+    zero = np.zeros((), np.uint8) if call.optional(2) is None else call.array(2)
     found = []
-    if shifted and shift > SHIFT_LIMIT:
+    if shift > 0 and (zero % 2 != 0).any():
+        found.append("its zero point is odd, so engines that add it before rounding take ties the other way")
+    if zero.any() and shift > SHIFT_LIMIT:
         found.append(f"it shifts {shift} places with a zero point, the limit is {SHIFT_LIMIT}")
     if x.divisor != 1 and (shift > 0 or x.divisor > DIVISOR_LIMIT):
         found.append(f"it rounds a mean over {x.divisor} * 2^n values and shifts {shift} places, which may meet a tie")

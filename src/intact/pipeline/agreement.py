@@ -1,0 +1,37 @@
+"""How far two models agree on the same inputs, where nobody said what is right."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Agreement:
+    """Agreement on one set of inputs.
+
+    Args:
+        rows: Inputs compared.
+        same_label: Share of rows whose largest output is the same; None where the output is no row of scores.
+        cosine: Mean cosine between the outputs of a row.
+    """
+
+    rows: int
+    same_label: float | None
+    cosine: float
+
+
+def agree(first: Array, second: Array) -> Agreement:
+    """Compare two outputs of shape (rows, ...)."""
+    rows = len(first)
+    a, b = (value.reshape(rows, -1).astype(np.float64) for value in (first, second))
+    lengths = np.linalg.norm(a, axis=1) * np.linalg.norm(b, axis=1)
+    cosine = np.where(lengths > 0, (a * b).sum(axis=1) / np.where(lengths > 0, lengths, 1.0), (a == b).all(axis=1))
+    labels = first.ndim == 2 and first.shape[1] > 1
+    same = float((a.argmax(axis=1) == b.argmax(axis=1)).mean()) if labels else None
+    return Agreement(rows=rows, same_label=same, cosine=float(cosine.mean()))

@@ -1,0 +1,70 @@
+"""What an attacker may do to an artifact: rewrite any file, recompute any digest, sign with a key of their own."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from intact.crypto import SigningKey, sha256
+from intact.seal import layout, signing
+from intact.seal.manifest import Manifest
+from intact.wire import decode, encode
+
+
+def load(path: Path) -> Any:
+    """Return the manifest of the artifact at `path` as JSON."""
+    return decode((path / "manifest.json").read_bytes(), where="manifest")
+
+
+def store(path: Path, manifest: Any) -> None:
+    """Replace the manifest, whatever the signature says."""
+    (path / "manifest.json").write_bytes(encode(manifest))
+
+
+def fix_digests(path: Path) -> None:
+    """Make every digest in the manifest true of the files that are there."""
+    manifest = load(path)
+    parsed = Manifest.from_bytes(encode(manifest))
+    for key, name in [("header", parsed.header_name), ("lineage", "lineage.json")]:
+        data = (path / name).read_bytes()
+        manifest[key] = {"size": len(data), "sha256": sha256(data)}
+    weights, start = (path / "weights.safetensors").read_bytes(), len(parsed.index)
+    for number, entry in enumerate(parsed.tensors):
+        size = layout.nbytes(entry.dtype, entry.shape, "tensor")
+        data = weights[start : start + size]
+        spans = layout.segments(size, sealed=parsed.sealed)
+        manifest["tensors"][number]["segments"] = [sha256(data[begin:end]) for begin, end in spans]
+        start += size
+    store(path, manifest)
+
+
+def sign(path: Path, signer: SigningKey) -> None:
+    """Sign the artifact at `path`."""
+    (path / "model.sig").write_bytes(signing.sign((path / "manifest.json").read_bytes(), signer))
+
+
+def tensor_spans(path: Path) -> list[tuple[int, int]]:
+    """Return where each tensor lies in weights.safetensors."""
+    parsed = Manifest.from_bytes((path / "manifest.json").read_bytes())
+    start, spans = len(parsed.index), []
+    for entry in parsed.tensors:
+        size = layout.nbytes(entry.dtype, entry.shape, "tensor")
+        spans.append((start, start + size))
+        start += size
+    return spans
+
+
+@contextmanager
+def patched(path: Path) -> Iterator[int]:
+    """Give a descriptor to write to `path` with; its content is put back afterwards."""
+    before = path.read_bytes()
+    descriptor = os.open(path, os.O_RDWR)
+    try:
+        yield descriptor
+    finally:
+        os.ftruncate(descriptor, 0)
+        os.pwrite(descriptor, before, 0)
+        os.close(descriptor)

@@ -1,0 +1,111 @@
+"""Someone wants the reader to run out of memory or time."""
+
+from __future__ import annotations
+
+import struct
+import time
+import tracemalloc
+from collections.abc import Callable
+
+import pytest
+
+from intact import seal
+from intact.errors import AccessError, IntegrityError
+from intact.seal.recipients import passphrase
+from intact.wire import encode
+
+import forge
+from conftest import Victim
+
+Copy = Callable[[str], Victim]
+
+
+@pytest.fixture(autouse=True)
+def bounded() -> None:
+    """Every refusal here takes little memory and time."""
+    tracemalloc.start()
+    start = time.monotonic()
+    yield
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 64 * 2**20
+    assert time.monotonic() - start < 20
+
+
+@pytest.mark.parametrize("length", [10**18, 2**63, 2**64 - 1, 2**32, 0])
+def test_a_huge_safetensors_header_is_refused(victim: Copy, length: int) -> None:
+    target = victim("bare")
+    path = target.path / "weights.safetensors"
+    path.write_bytes(struct.pack("<Q", length) + path.read_bytes()[8:])
+    with pytest.raises(IntegrityError, match="another index"):
+        target.read(allow_unsigned=True)
+
+
+@pytest.mark.parametrize("shape", [[10**18], [2**53 - 1], [2**40], [10**9, 10**9], [0, 10**18], [2**31] * 32, [1] * 99])
+def test_a_huge_tensor_is_refused(victim: Copy, shape: list[int]) -> None:
+    target = victim("bare")
+    manifest = forge.load(target.path)
+    manifest["tensors"][0]["shape"] = shape
+    if max(shape) < 2**53:
+        forge.store(target.path, manifest)
+    else:
+        text = encode(manifest | {"tensors": 0}).replace(b'"tensors":0', b'"tensors":[{"shape":%d}]' % max(shape))
+        (target.path / "manifest.json").write_bytes(text)
+    with pytest.raises(IntegrityError):
+        target.read(allow_unsigned=True)
+
+
+@pytest.mark.parametrize("key", ["header", "lineage"])
+def test_a_huge_size_is_refused(victim: Copy, key: str) -> None:
+    target = victim("bare")
+    manifest = forge.load(target.path)
+    manifest[key]["size"] = 10**15
+    forge.store(target.path, manifest)
+    with pytest.raises(IntegrityError, match=r"bytes, manifest\.json calls for 1000000000000000"):
+        target.read(allow_unsigned=True)
+
+
+@pytest.mark.parametrize(
+    ("name", "size"),
+    [("model.sig", 2**40), ("keys.age", 2**40), ("manifest.json", 2**40), ("weights.safetensors", 2**43)],
+)
+def test_a_huge_sparse_file_is_refused_unread(victim: Copy, name: str, size: int) -> None:
+    target = victim("tiny")
+    with (target.path / name).open("r+b") as file:
+        file.truncate(size)
+    with pytest.raises(IntegrityError, match=rf"{name} has {size} bytes, more than the \d+ allowed"):
+        target.read()
+
+
+@pytest.mark.parametrize("name", ["manifest.json", "lineage.json", "model.sig"])
+@pytest.mark.parametrize("text", [b"[" * 60_000, b'{"a":' * 10_000, b"1" * 60_000, b"1e" + b"9" * 60_000])
+def test_deep_or_long_json_is_refused(victim: Copy, name: str, text: bytes) -> None:
+    target = victim("bare")
+    (target.path / name).write_bytes(text)
+    if name == "lineage.json":
+        forge.fix_digests(target.path)
+    with pytest.raises(IntegrityError, match="is not canonical JSON"):
+        target.read(allow_unsigned=True)
+
+
+def test_ten_thousand_stray_files_stop_at_the_first(victim: Copy) -> None:
+    target = victim("tiny")
+    for number in range(10_000):
+        (target.path / f"{number}").touch()
+    with pytest.raises(IntegrityError, match="does not belong"):
+        target.read()
+
+
+def test_a_key_file_that_asks_for_endless_work_is_refused(victim: Copy) -> None:
+    target = victim("tiny")
+    stanza = (
+        b"age-encryption.org/v1\n-> scrypt bEuL9vtnHZEmBSeMdo14kg %d\nWlj1qrpCqApVForr7LFx6Bm8fT/YhiqntMSF0wngA68\n"
+    )
+    for work in (passphrase.MAX_WORK + 1, 30, 63, 99):
+        (target.path / "keys.age").write_bytes(stanza % work + b"--- 4lbiuXRwmfanBg\n")
+        with pytest.raises(AccessError, match="none of the 1 identities"):
+            seal.read(
+                target.path,
+                identities=[seal.passphrase_identity("words")],
+                signers=[target.signer.verifying_key],
+            )

@@ -1,0 +1,154 @@
+"""The forger makes artifacts and wants them taken for the owner's; some know the data key."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable
+
+import pytest
+
+from intact import seal
+from intact.crypto.chunked import seal as encrypt
+from intact.errors import AccessError, IntegrityError
+from intact.seal import signing, wrapping
+from intact.seal.derivation import Keyring
+from intact.seal.manifest import Manifest
+from intact.seal.recipients import x25519
+from intact.wire import decode, encode
+
+import forge
+from conftest import Victim, tiny
+
+Copy = Callable[[str], Victim]
+
+
+def test_an_unsigned_artifact_is_refused(victim: Copy) -> None:
+    target = victim("unsigned")
+    with pytest.raises(AccessError, match="artifact is not signed"):
+        target.read()
+    with pytest.raises(AccessError, match="artifact is not signed"):
+        seal.verify(target.path, signers=[target.signer.verifying_key])
+
+
+def test_a_strangers_signature_is_refused(victim: Copy) -> None:
+    target = victim("tiny")
+    forge.sign(target.path, seal.SigningKey.generate())
+    for act in (target.read, lambda: seal.verify(target.path, signers=[target.signer.verifying_key])):
+        with pytest.raises(AccessError, match="which is not one of the 1 named"):
+            act()
+
+
+def test_a_signature_that_claims_a_named_key_is_refused(victim: Copy) -> None:
+    target = victim("tiny")
+    forge.sign(target.path, seal.SigningKey.generate())
+    claimed = decode((target.path / "model.sig").read_bytes(), where="signature")
+    claimed["key"] = target.signer.verifying_key.key_id
+    (target.path / "model.sig").write_bytes(encode(claimed))
+    for allow_unsigned in (False, True):
+        with pytest.raises(IntegrityError, match="signature does not verify"):
+            target.read(allow_unsigned=allow_unsigned)
+
+
+def test_a_signature_for_another_purpose_is_refused(victim: Copy) -> None:
+    target = victim("tiny")
+    manifest = (target.path / "manifest.json").read_bytes()
+    for kind, body in [("application/vnd.in-toto+json", manifest), (signing.PAYLOAD_TYPE + " ", manifest)]:
+        signature = target.signer.sign(kind, body)
+        record = signing.Signature(key=target.signer.verifying_key.key_id, signature=signature)
+        (target.path / "model.sig").write_bytes(record.to_bytes())
+        with pytest.raises(IntegrityError, match="signature does not verify"):
+            target.read()
+
+
+def test_no_named_signer_accepts_nothing(victim: Copy) -> None:
+    target = victim("tiny")
+    with pytest.raises(AccessError, match="no signer was named"):
+        seal.read(target.path, identities=[target.owner.identity])
+
+
+def data_key(target: Victim) -> Keyring:
+    """Return the keys of `target`, as every recipient has them."""
+    manifest = Manifest.from_bytes((target.path / "manifest.json").read_bytes())
+    key = wrapping.unwrap((target.path / "keys.age").read_bytes(), [target.owner.identity])
+    return Keyring(data_key=key, artifact=manifest.artifact, revision=manifest.revision)
+
+
+def test_a_recipient_cannot_change_the_weights(victim: Copy) -> None:
+    target = victim("tiny")
+    start, end = forge.tensor_spans(target.path)[1]
+    key = data_key(target).tensors([("F32", (2,)), ("I8", (3, 5))])[1]
+    with (target.path / "weights.safetensors").open("r+b") as file:
+        file.seek(start)
+        file.write(encrypt(key, bytes(15)))
+        assert file.tell() == end
+    with pytest.raises(IntegrityError, match="does not match its digest"):
+        target.read()
+    forge.fix_digests(target.path)
+    with pytest.raises(IntegrityError, match="signature does not verify"):
+        target.read()
+    (target.path / "model.sig").unlink()
+    with pytest.raises(AccessError, match="artifact is not signed"):
+        target.read()
+    assert not target.read(allow_unsigned=True).program.tensors["encoder.weight"].any()  # only the signature tells
+
+
+def test_a_header_from_another_revision_is_refused(victim: Copy, tmp_path_factory: pytest.TempPathFactory) -> None:
+    target = victim("unsigned")
+    first = forge.load(target.path)
+    later = target.at(tmp_path_factory.mktemp("later") / "m.intact")
+    seal.write(tiny(), later.path, recipients=[target.owner.recipient], artifact=first["artifact"], revision=2)
+    for name in ("header.enc", "keys.age"):
+        mixed = target.at(later.path.with_name(f"mixed with {name}"))
+        shutil.copytree(later.path, mixed.path)
+        shutil.copy(target.path / name, mixed.path / name)
+        forge.fix_digests(mixed.path)
+        with pytest.raises(IntegrityError):
+            mixed.read(allow_unsigned=True)
+
+
+def test_renaming_an_artifact_or_its_revision_is_refused(victim: Copy) -> None:
+    for field, value in [("artifact", "0" * 32), ("revision", 2)]:
+        target = victim("unsigned")
+        manifest = forge.load(target.path)
+        manifest[field] = value
+        forge.store(target.path, manifest)
+        with pytest.raises(IntegrityError, match="key of another artifact"):
+            target.read(allow_unsigned=True)
+        shutil.rmtree(target.path)
+
+
+def test_another_card_or_lineage_does_not_fit_the_key(victim: Copy) -> None:
+    target = victim("unsigned")
+    manifest = forge.load(target.path)
+    manifest["card"] = {"name": "evil"}
+    forge.store(target.path, manifest)
+    with pytest.raises(IntegrityError, match="does not open under this key"):
+        target.read(allow_unsigned=True)
+    shutil.rmtree(target.path)
+    target = victim("unsigned")
+    (target.path / "lineage.json").write_bytes(encode({"_type": "forged"}))
+    forge.fix_digests(target.path)
+    with pytest.raises(IntegrityError, match="does not open under this key"):
+        target.read(allow_unsigned=True)
+
+
+def test_a_key_of_the_forgers_choice_is_refused(victim: Copy) -> None:
+    target = victim("tiny")
+    other = wrapping.wrap(x25519.Secret(os.urandom(32)), [target.owner.recipient])
+    (target.path / "keys.age").write_bytes(other)
+    with pytest.raises(IntegrityError, match="key of another artifact"):
+        target.read()
+
+
+def test_one_ciphertext_has_one_key(victim: Copy) -> None:
+    """AES-GCM alone lets a forger make a ciphertext that opens under two keys; the commitments do not."""
+    target = victim("unsigned")
+    keyring, forged = data_key(target), x25519.Secret(bytes(32))
+    other = Keyring(data_key=forged, artifact=keyring.artifact, revision=keyring.revision)
+    manifest = forge.load(target.path)
+    manifest["key_commitment"] = other.commitment
+    forge.store(target.path, manifest)
+    (target.path / "keys.age").write_bytes(wrapping.wrap(forged, [target.owner.recipient]))
+    with pytest.raises(IntegrityError, match="does not open under this key"):
+        target.read(allow_unsigned=True)

@@ -1,0 +1,98 @@
+"""Someone reads what the program prints, or watches which error it gives."""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from intact import seal
+from intact.crypto.chunked import refusal
+from intact.crypto.chunked import seal as encrypt
+from intact.errors import IntactError, IntegrityError
+from intact.seal import wrapping
+from intact.seal.derivation import Keyring
+from intact.seal.manifest import Manifest
+
+import forge
+from conftest import Victim
+
+Copy = Callable[[str], Victim]
+
+
+def secrets_of(target: Victim) -> list[str]:
+    """Return every secret of `target` in every form it might be printed in."""
+    data_key = wrapping.unwrap((target.path / "keys.age").read_bytes(), [target.owner.identity]).value
+    private = target.owner.identity.secret.value.decode()
+    body = "".join(target.signer.to_pem().decode().splitlines()[1:-1])
+    return [private, private[16:40], data_key.hex(), repr(data_key), repr(data_key)[2:20], body, body[-40:]]
+
+
+def test_no_repr_and_no_error_shows_a_secret(victim: Copy) -> None:
+    target = victim("tiny")
+    secrets = secrets_of(target)
+    shown = [repr(target), str(target), repr(target.read()), repr(seal.inspect(target.path))]
+    keyring = Keyring(data_key=wrapping.Secret(bytes(32)), artifact="0" * 32, revision=1)
+    shown.append(repr(keyring))
+    for path in sorted(target.path.iterdir()):
+        before = path.read_bytes()
+        for damaged in (before[:-1], before[:-1] + bytes([before[-1] ^ 1]), b""):
+            path.write_bytes(damaged)
+            with pytest.raises(IntactError) as caught:
+                target.read()
+            shown += ["".join(traceback.format_exception(caught.value)), repr(caught.value), str(caught.value.hint)]
+        path.write_bytes(before)
+    for text in shown:
+        assert not [secret for secret in secrets if secret in text]
+
+
+def test_writing_leaves_no_secret_on_disk(victim: Copy, tmp_path: Path) -> None:
+    target = victim("tiny")
+    secrets = [secret.encode() for secret in secrets_of(target)]
+    for path in tmp_path.rglob("*"):
+        if path.is_file():
+            assert not [secret for secret in secrets if secret in path.read_bytes()]
+
+
+def test_everything_that_fails_under_the_key_fails_alike(victim: Copy) -> None:
+    """With every public digest made to fit, and even with the data key, an attacker sees one and the same error."""
+    target = victim("unsigned")
+    manifest = Manifest.from_bytes((target.path / "manifest.json").read_bytes())
+    data_key = wrapping.unwrap((target.path / "keys.age").read_bytes(), [target.owner.identity])
+    keyring = Keyring(data_key=data_key, artifact=manifest.artifact, revision=manifest.revision)
+    genuine = (target.path / "header.enc").read_bytes()
+    headers = {
+        "damaged tag": genuine[:-1] + bytes([genuine[-1] ^ 1]),
+        "damaged salt": b"\0" + genuine[1:],
+        "truncated": genuine[:60],
+        "empty": encrypt(keyring.header, b""),
+        "no graph": encrypt(keyring.header, b"{}"),
+        "no JSON": encrypt(keyring.header, b"junk\ngraph"),
+        "another record": encrypt(keyring.header, b"{}\ngraph"),
+        "no tensors": encrypt(
+            keyring.header, b'{"card_sha256":"","lineage_sha256":"","metadata":{},"tensors":[]}\ngraph'
+        ),
+    }
+    errors = set()
+    for header in headers.values():
+        (target.path / "header.enc").write_bytes(header)
+        forge.fix_digests(target.path)
+        errors.add(outcome(target))
+    (target.path / "header.enc").write_bytes(genuine)
+    weights = (target.path / "weights.safetensors").read_bytes()
+    for place in (-1, -40, forge.tensor_spans(target.path)[0][0], forge.tensor_spans(target.path)[0][0] + 30):
+        damaged = bytearray(weights)
+        damaged[place] ^= 1
+        (target.path / "weights.safetensors").write_bytes(damaged)
+        forge.fix_digests(target.path)
+        errors.add(outcome(target))
+    assert errors == {(IntegrityError, str(refusal()), None)}
+
+
+def outcome(target: Victim) -> tuple[type, str, str | None]:
+    """Return everything a caller can see of the refusal."""
+    with pytest.raises(IntactError) as caught:
+        target.read(allow_unsigned=True)
+    return type(caught.value), str(caught.value), caught.value.hint

@@ -1,0 +1,285 @@
+"""The vandal can write to the disk and has no key: every change is refused, nothing is returned."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from intact import seal
+from intact.crypto.chunked import CHUNK_BYTES, PREFIX_BYTES, WIRE_CHUNK_BYTES
+from intact.errors import AccessError, IntegrityError
+from intact.seal import weights
+
+import forge
+from conftest import Victim
+
+Copy = Callable[[str], Victim]
+
+REFUSED = (IntegrityError, AccessError)
+SEALED_FILES = ("weights.safetensors", "manifest.json", "lineage.json", "header.enc", "keys.age", "model.sig")
+
+
+@pytest.mark.parametrize("name", SEALED_FILES)
+def test_every_flipped_bit_is_refused(victim: Copy, name: str) -> None:
+    target = victim("tiny")
+    flip_every_bit(target, name)
+    assert target.read().card == {"name": "tiny"}
+
+
+@pytest.mark.parametrize("name", ["weights.safetensors", "manifest.json", "lineage.json", "header.enc"])
+def test_every_flipped_bit_is_refused_even_unsigned(victim: Copy, name: str) -> None:
+    flip_every_bit(victim("unsigned"), name, allow_unsigned=True)
+
+
+@pytest.mark.parametrize("name", ["weights.safetensors", "manifest.json", "lineage.json", "header.bin", "model.sig"])
+def test_every_flipped_bit_of_a_plain_artifact_is_refused(victim: Copy, name: str) -> None:
+    flip_every_bit(victim("plain"), name)
+
+
+def flip_every_bit(target: Victim, name: str, *, allow_unsigned: bool = False) -> None:
+    data = (target.path / name).read_bytes()
+    with forge.patched(target.path / name) as file:
+        for place in range(8 * len(data)):
+            byte = data[place // 8]
+            os.pwrite(file, bytes([byte ^ 1 << place % 8]), place // 8)
+            with pytest.raises(REFUSED):
+                target.read(allow_unsigned=allow_unsigned)
+            os.pwrite(file, bytes([byte]), place // 8)
+
+
+@pytest.mark.parametrize("name", SEALED_FILES)
+def test_every_truncation_is_refused(victim: Copy, name: str) -> None:
+    target = victim("tiny")
+    size = (target.path / name).stat().st_size
+    with forge.patched(target.path / name) as file:
+        for end in reversed(range(size)):
+            os.ftruncate(file, end)
+            with pytest.raises(REFUSED):
+                target.read()
+
+
+@pytest.mark.parametrize("name", SEALED_FILES)
+@pytest.mark.parametrize("tail", [b"\0", b"\n", b" ", b"}", b"\0" * 4096])
+def test_every_extension_is_refused(victim: Copy, name: str, tail: bytes) -> None:
+    target = victim("tiny")
+    with (target.path / name).open("ab") as file:
+        file.write(tail)
+    with pytest.raises(REFUSED):
+        target.read()
+
+
+@pytest.mark.parametrize("name", SEALED_FILES)
+def test_a_missing_file_is_refused(victim: Copy, name: str) -> None:
+    target = victim("tiny")
+    (target.path / name).unlink()
+    with pytest.raises(AccessError if name == "model.sig" else IntegrityError):
+        target.read()
+
+
+@pytest.mark.parametrize("name", ["extra", "header.bin", ".hidden", "weights.safetensors.bak", "\x1b[31m", "café"])
+def test_an_extra_file_is_refused(victim: Copy, name: str) -> None:
+    target = victim("tiny")
+    (target.path / name).write_bytes(b"")
+    for act in (target.read, lambda: seal.inspect(target.path)):
+        with pytest.raises(IntegrityError, match="stray|does not belong") as caught:
+            act()
+        assert str(caught.value).isascii()
+        assert "\x1b" not in str(caught.value)
+
+
+def replace_by_link(path: Path) -> None:
+    path.rename(path.parent.parent / "elsewhere")
+    path.symlink_to(path.parent.parent / "elsewhere")
+
+
+def replace_by_dangling_link(path: Path) -> None:
+    path.unlink()
+    path.symlink_to("nowhere")
+
+
+def replace_by_fifo(path: Path) -> None:
+    path.unlink()
+    os.mkfifo(path)
+
+
+def replace_by_directory(path: Path) -> None:
+    path.unlink()
+    path.mkdir()
+
+
+def replace_by_device(path: Path) -> None:
+    path.unlink()
+    path.symlink_to("/dev/zero")
+
+
+@pytest.mark.parametrize(
+    "replace",
+    [replace_by_link, replace_by_dangling_link, replace_by_fifo, replace_by_directory, replace_by_device],
+)
+@pytest.mark.parametrize("name", SEALED_FILES)
+def test_what_is_no_regular_file_is_refused(victim: Copy, name: str, replace: Callable[[Path], None]) -> None:
+    target = victim("tiny")
+    replace(target.path / name)
+    with pytest.raises(IntegrityError, match="is not a regular file"):
+        target.read()
+    with pytest.raises(IntegrityError, match="is not a regular file"):
+        seal.verify(target.path, signers=[target.signer.verifying_key])
+
+
+@pytest.mark.parametrize("name", SEALED_FILES)
+def test_files_of_another_artifact_of_the_same_owner_are_refused(victim: Copy, name: str) -> None:
+    target, sibling = victim("tiny"), victim("sibling")
+    shutil.copy(sibling.path / name, target.path / name)
+    with pytest.raises(IntegrityError) if name != "lineage.json" else pytest.raises(BaseException) as caught:
+        target.read()
+        assert name == "lineage.json"  # the two say the same there, byte for byte
+        raise IntegrityError("equal files")
+    assert isinstance(caught.value, IntegrityError)
+
+
+def test_keys_of_another_artifact_are_refused_as_such(victim: Copy) -> None:
+    target, sibling = victim("tiny"), victim("sibling")
+    shutil.copy(sibling.path / "keys.age", target.path / "keys.age")
+    with pytest.raises(IntegrityError, match="holds the key of another artifact"):
+        target.read()
+
+
+def test_a_plain_artifact_in_place_of_a_sealed_one_is_refused(victim: Copy) -> None:
+    target, bare = victim("tiny"), victim("bare")
+    signature = (target.path / "model.sig").read_bytes()
+    shutil.rmtree(target.path)
+    shutil.copytree(bare.path, target.path)
+    with pytest.raises(AccessError, match="artifact is not signed"):
+        target.read()
+    (target.path / "model.sig").write_bytes(signature)
+    with pytest.raises(IntegrityError, match="does not verify"):
+        target.read()
+
+
+def test_sealed_files_under_a_plain_manifest_are_refused(victim: Copy) -> None:
+    target, bare = victim("unsigned"), victim("bare")
+    shutil.copy(bare.path / "manifest.json", target.path / "manifest.json")
+    with pytest.raises(IntegrityError, match="another suite than the files"):
+        target.read(allow_unsigned=True)
+
+
+@pytest.mark.parametrize("signed", [True, False])
+def test_swapped_tensors_are_refused(victim: Copy, signed: bool) -> None:
+    target = victim("large")
+    path = target.path / "weights.safetensors"
+    data = path.read_bytes()
+    (start, middle), (_, end) = forge.tensor_spans(target.path)
+    path.write_bytes(data[:start] + data[middle:end] + data[start:middle])
+    refuse(target, signed=signed)
+
+
+@pytest.mark.parametrize("signed", [True, False])
+@pytest.mark.parametrize(("one", "other"), [(0, 1), (3, 139), (63, 64)])
+def test_reordered_chunks_are_refused(victim: Copy, signed: bool, one: int, other: int) -> None:
+    target = victim("large")
+    path = target.path / "weights.safetensors"
+    data = bytearray(path.read_bytes())
+    begin = forge.tensor_spans(target.path)[0][0] + PREFIX_BYTES
+    first = slice(begin + one * WIRE_CHUNK_BYTES, begin + (one + 1) * WIRE_CHUNK_BYTES)
+    second = slice(begin + other * WIRE_CHUNK_BYTES, begin + (other + 1) * WIRE_CHUNK_BYTES)
+    data[first], data[second] = data[second], data[first]
+    path.write_bytes(data)
+    refuse(target, signed=signed)
+
+
+@pytest.mark.parametrize("signed", [True, False])
+@pytest.mark.parametrize("name", ["large", "large plain"])
+def test_a_flipped_bit_anywhere_in_large_weights_is_refused(victim: Copy, name: str, signed: bool) -> None:
+    target = victim(name)
+    if name == "large plain" and not signed:
+        pytest.skip("an unsigned plain artifact has no protection against a vandal")
+    size = (target.path / "weights.safetensors").stat().st_size
+    data = (target.path / "weights.safetensors").read_bytes()
+    for place in range(0, size, size // 7):
+        damaged = bytearray(data)
+        damaged[place] ^= 4
+        (target.path / "weights.safetensors").write_bytes(damaged)
+        refuse(target, signed=signed)
+
+
+def refuse(target: Victim, *, signed: bool) -> None:
+    """The change is refused; when not `signed`, the vandal has made every public digest fit and the signature is waived."""
+    if not signed:
+        if (target.path / "weights.safetensors").read_bytes()[:8] != b"":
+            forge.fix_digests(target.path)
+        (target.path / "model.sig").unlink(missing_ok=True)
+    with pytest.raises(IntegrityError):
+        target.read(allow_unsigned=not signed)
+
+
+def test_what_changes_while_it_is_read_gains_nothing(victim: Copy, monkeypatch: pytest.MonkeyPatch) -> None:
+    target = victim("large")
+    genuine = target.read().program.tensors
+    path = target.path / "weights.safetensors"
+    digest = weights.sha256
+
+    def damage_after_digest(data: memoryview) -> str:
+        found = digest(data)
+        with path.open("r+b") as file:  # the bytes just accepted, and every other, are now zero on disk
+            file.seek(4096)
+            file.write(bytes(2 * CHUNK_BYTES))
+        return found
+
+    monkeypatch.setattr(weights, "sha256", damage_after_digest)
+    try:
+        found = target.read().program.tensors
+    except IntegrityError:
+        return
+    assert all((found[name] == genuine[name]).all() for name in genuine)
+
+
+FILES = st.sampled_from(SEALED_FILES)
+
+
+@st.composite
+def mutations(draw: st.DrawFn) -> Callable[[bytes], bytes]:
+    """Draw a change: overwrite, insert, delete, repeat or swap stretches."""
+    at, length = draw(st.floats(0, 1)), draw(st.integers(1, 40))
+    blob = draw(st.binary(min_size=1, max_size=40))
+    kind = draw(st.sampled_from(["overwrite", "insert", "delete", "repeat", "reverse", "zero"]))
+
+    def change(data: bytes) -> bytes:
+        start = int(at * (len(data) - 1))
+        head, body, tail = data[:start], data[start : start + length], data[start + length :]
+        return (
+            head
+            + {
+                "overwrite": blob[: len(body)] + body[len(blob) :],
+                "insert": blob + body,
+                "delete": b"",
+                "repeat": body + body,
+                "reverse": body[::-1],
+                "zero": bytes(len(body)),
+            }[kind]
+            + tail
+        )
+
+    return change
+
+
+@given(name=FILES, change=mutations())
+@settings(max_examples=300, deadline=None)
+def test_seal_mutate_must_fail(masters: dict[str, Victim], name: str, change: Callable[[bytes], bytes]) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        target = masters["tiny"].at(Path(folder) / "m")
+        shutil.copytree(masters["tiny"].path, target.path)
+        before = (target.path / name).read_bytes()
+        after = change(before)
+        (target.path / name).write_bytes(after)
+        if after == before:
+            assert target.read().card == {"name": "tiny"}
+        else:
+            with pytest.raises(REFUSED):
+                target.read()
