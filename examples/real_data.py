@@ -19,7 +19,9 @@ def folder(name: str) -> Path:
     """Return the folder of one data set, or end the program saying what is missing."""
     path = (ROOT / name).resolve()
     if not path.is_dir():
-        sys.exit(f"error: real data '{name}' are not at INTACT_DATA\nhint: set INTACT_DATA to the folder that holds them")
+        sys.exit(
+            f"error: real data '{name}' are not at INTACT_DATA\nhint: set INTACT_DATA to the folder that holds them"
+        )
     return path
 
 

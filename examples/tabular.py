@@ -27,7 +27,9 @@ def data() -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
 def train(features: np.ndarray, labels: np.ndarray) -> nn.Module:
     """Train the network for a few seconds."""
     torch.manual_seed(0)
-    model = nn.Sequential(nn.Linear(30, 64), nn.BatchNorm1d(64), nn.ReLU(), nn.Linear(64, 32), nn.ReLU(), nn.Linear(32, 2))
+    model = nn.Sequential(
+        nn.Linear(30, 64), nn.BatchNorm1d(64), nn.ReLU(), nn.Linear(64, 32), nn.ReLU(), nn.Linear(32, 2)
+    )
     optimiser = torch.optim.AdamW(model.parameters(), lr=3e-3, weight_decay=1e-2)
     x, y = torch.from_numpy(features), torch.from_numpy(labels)
     for _ in range(150):
@@ -45,7 +47,11 @@ def spec() -> intact.Spec:
         return predict(test).argmax(axis=1) == test_labels
 
     return intact.Spec(
-        model=train(features, labels), inputs=features[:2], calibration=features, evaluate=evaluate, name="breast-cancer-mlp"
+        model=train(features, labels),
+        inputs=features[:2],
+        calibration=features,
+        evaluate=evaluate,
+        name="breast-cancer-mlp",
     )
 
 

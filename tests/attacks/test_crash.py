@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import subprocess
@@ -11,12 +12,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from victims import tiny
 
 from intact import seal
 from intact.errors import UsageError
 from intact.seal.recipients import x25519
-
-from conftest import tiny
 
 OPERATIONS = ["open", "write", "fsync", "close", "mkdir", "rename"]
 
@@ -71,10 +71,8 @@ def test_failing_while_keys_are_made_leaves_none(tmp_path: Path, error: BaseExce
         with pytest.MonkeyPatch.context() as monkeypatch:
             monkeypatch.setattr(sys.modules[__name__], "OPERATIONS", ["fsync", "mkdir"])
             reached = fail_at(monkeypatch, number, error)
-            try:
+            with contextlib.suppress(KeyboardInterrupt, UsageError):
                 seal.new_keys(tmp_path / "keys")
-            except (KeyboardInterrupt, UsageError):
-                pass
             hit = reached()
         if not hit:
             break

@@ -7,15 +7,14 @@ import time
 import tracemalloc
 from collections.abc import Callable
 
+import forge
 import pytest
+from victims import Victim
 
 from intact import seal
 from intact.errors import AccessError, IntegrityError
 from intact.seal.recipients import passphrase
 from intact.wire import encode
-
-import forge
-from conftest import Victim
 
 Copy = Callable[[str], Victim]
 

@@ -6,7 +6,9 @@ import os
 import shutil
 from collections.abc import Callable
 
+import forge
 import pytest
+from victims import Victim, tiny
 
 from intact import seal
 from intact.crypto.chunked import seal as encrypt
@@ -16,9 +18,6 @@ from intact.seal.derivation import Keyring
 from intact.seal.manifest import Manifest
 from intact.seal.recipients import x25519
 from intact.wire import decode, encode
-
-import forge
-from conftest import Victim, tiny
 
 Copy = Callable[[str], Victim]
 

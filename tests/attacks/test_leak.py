@@ -6,7 +6,9 @@ import traceback
 from collections.abc import Callable
 from pathlib import Path
 
+import forge
 import pytest
+from victims import Victim
 
 from intact import seal
 from intact.crypto.chunked import refusal
@@ -15,9 +17,6 @@ from intact.errors import IntactError, IntegrityError
 from intact.seal import wrapping
 from intact.seal.derivation import Keyring
 from intact.seal.manifest import Manifest
-
-import forge
-from conftest import Victim
 
 Copy = Callable[[str], Victim]
 

@@ -8,17 +8,16 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
+import forge
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from victims import Victim
 
 from intact import seal
 from intact.crypto.chunked import CHUNK_BYTES, PREFIX_BYTES, WIRE_CHUNK_BYTES
 from intact.errors import AccessError, IntegrityError
 from intact.seal import weights
-
-import forge
-from conftest import Victim
 
 Copy = Callable[[str], Victim]
 
@@ -88,7 +87,7 @@ def test_an_extra_file_is_refused(victim: Copy, name: str) -> None:
     target = victim("tiny")
     (target.path / name).write_bytes(b"")
     for act in (target.read, lambda: seal.inspect(target.path)):
-        with pytest.raises(IntegrityError, match="stray|does not belong") as caught:
+        with pytest.raises(IntegrityError, match=r"stray|does not belong") as caught:
             act()
         assert str(caught.value).isascii()
         assert "\x1b" not in str(caught.value)
@@ -137,11 +136,8 @@ def test_what_is_no_regular_file_is_refused(victim: Copy, name: str, replace: Ca
 def test_files_of_another_artifact_of_the_same_owner_are_refused(victim: Copy, name: str) -> None:
     target, sibling = victim("tiny"), victim("sibling")
     shutil.copy(sibling.path / name, target.path / name)
-    with pytest.raises(IntegrityError) if name != "lineage.json" else pytest.raises(BaseException) as caught:
+    with pytest.raises(IntegrityError):
         target.read()
-        assert name == "lineage.json"  # the two say the same there, byte for byte
-        raise IntegrityError("equal files")
-    assert isinstance(caught.value, IntegrityError)
 
 
 def test_keys_of_another_artifact_are_refused_as_such(victim: Copy) -> None:
@@ -194,12 +190,9 @@ def test_reordered_chunks_are_refused(victim: Copy, signed: bool, one: int, othe
     refuse(target, signed=signed)
 
 
-@pytest.mark.parametrize("signed", [True, False])
-@pytest.mark.parametrize("name", ["large", "large plain"])
+@pytest.mark.parametrize(("name", "signed"), [("large", True), ("large", False), ("large plain", True)])
 def test_a_flipped_bit_anywhere_in_large_weights_is_refused(victim: Copy, name: str, signed: bool) -> None:
     target = victim(name)
-    if name == "large plain" and not signed:
-        pytest.skip("an unsigned plain artifact has no protection against a vandal")
     size = (target.path / "weights.safetensors").stat().st_size
     data = (target.path / "weights.safetensors").read_bytes()
     for place in range(0, size, size // 7):
@@ -210,10 +203,9 @@ def test_a_flipped_bit_anywhere_in_large_weights_is_refused(victim: Copy, name: 
 
 
 def refuse(target: Victim, *, signed: bool) -> None:
-    """The change is refused; when not `signed`, the vandal has made every public digest fit and the signature is waived."""
+    """The change is refused; when not `signed`, the vandal has made every digest fit and no signature is asked for."""
     if not signed:
-        if (target.path / "weights.safetensors").read_bytes()[:8] != b"":
-            forge.fix_digests(target.path)
+        forge.fix_digests(target.path)
         (target.path / "model.sig").unlink(missing_ok=True)
     with pytest.raises(IntegrityError):
         target.read(allow_unsigned=not signed)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,29 +14,35 @@ from intact.graph.run import Runner, batches
 from intact.graph.view import Graph, Port
 
 Array = NDArray[Any]
+Feeds = Mapping[str, Array]
 
 SAMPLE_VALUES = 1 << 17
 """Values kept of each tensor, spread evenly over the calibration data."""
+SAMPLE_ROWS = 1024
+"""Rows kept of each tensor that enters a matrix product, spread likewise."""
 MAX_BATCH = 64
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Statistics:
-    """What was seen of one tensor.
+    """What was seen of one tensor, whose last axis has K channels.
 
     Args:
-        low, high: Least and greatest value, float.
-        sample: Up to `SAMPLE_VALUES` values, float32, shape (n,).
-        channel_max: Greatest magnitude along the last axis, shape (K,); what smoothing needs.
+        low, high: Least and greatest value.
+        sample: Up to about `SAMPLE_VALUES` values, float32, shape (n,).
+        rows: Up to about `SAMPLE_ROWS` rows along the last axis, float32, shape (m, K); (0, 0) where K varies.
+        channel_low, channel_high: Least and greatest value of each channel, shape (K,); (0,) where K varies.
     """
 
     low: float
     high: float
     sample: Array
-    channel_max: Array
+    rows: Array
+    channel_low: Array
+    channel_high: Array
 
 
-def check_data(ports: Sequence[Port], data: Mapping[str, Array]) -> dict[str, Array]:
+def check_data(ports: Sequence[Port], data: Feeds) -> dict[str, Array]:
     """Return `data` in the order and dtype of `ports`, or say what does not fit.
 
     Raises:
@@ -71,65 +77,94 @@ def _check_array(port: Port, value: Array) -> Array:
 
 def calibrate(
     graph: Graph,
-    data: Mapping[str, Array],
+    pieces: Sequence[Feeds],
     tensors: Sequence[str],
     *,
-    batch: int = MAX_BATCH,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> dict[str, Statistics]:
-    """Run `graph` on all rows of `data` and return the statistics of `tensors`.
+    """Run `graph` on all rows of `pieces` and return the statistics of `tensors`.
 
     Args:
         graph: The normalised float graph.
-        data: Checked inputs, by name, sharing their first axis.
+        pieces: Checked inputs by name; shapes may differ from piece to piece, such as sentences of several lengths.
         tensors: Names of float values inside the graph (inputs and outputs included).
-        batch: Rows run at a time.
         progress: Called with (rows done, rows in all).
 
     Raises:
         DataError: A value inside the graph became NaN or infinite.
     """
-    inside = [name for name in tensors if name not in data]
+    inputs = {port.name for port in graph.inputs}
+    inside = [name for name in tensors if name not in inputs]
     runner = Runner(graph, fetch=inside) if inside else None
-    rows = len(next(iter(data.values())))
-    watchers = {name: _Watcher(quota=SAMPLE_VALUES, rows=rows) for name in tensors}
-    done = 0
-    for piece in batches(data, batch):
-        values = {**piece, **(runner(piece) if runner else {})}
+    total, done = sum(row_count(piece) for piece in pieces), 0
+    watchers = {name: _Watcher(name) for name in tensors}
+    for part in _parts(pieces):
+        values = {**part, **(runner(part) if runner else {})}
+        share = row_count(part) / total
         for name, watcher in watchers.items():
-            watcher.see(name, values[name], len(next(iter(piece.values()))))
-        done += len(next(iter(piece.values())))
-        progress(done, rows)
+            watcher.see(values[name], share)
+        done += row_count(part)
+        progress(done, total)
     return {name: watcher.finish() for name, watcher in watchers.items()}
 
 
-class _Watcher:
-    """Gathers the statistics of one tensor piece by piece; the same rows give the same sample."""
+def row_count(piece: Feeds) -> int:
+    """How many rows a piece has."""
+    return len(next(iter(piece.values())))
 
-    def __init__(self, *, quota: int, rows: int) -> None:
-        self._per_row = max(1, quota // rows)
+
+def _parts(pieces: Iterable[Feeds]) -> Iterable[dict[str, Array]]:
+    for piece in pieces:
+        yield from batches(piece, MAX_BATCH)
+
+
+class _Watcher:
+    """Gathers the statistics of one tensor part by part; the same data give the same sample."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
         self._low, self._high = np.inf, -np.inf
         self._samples: list[Array] = []
-        self._channel_max: Array | None = None
+        self._rows: list[Array] = []
+        self._channels: tuple[Array, Array] | None = None
+        self._varies = False
 
-    def see(self, name: str, value: Array, rows: int) -> None:
+    def see(self, value: Array, share: float) -> None:
+        """Take in one part, which holds `share` of all rows."""
         low, high = float(value.min()), float(value.max())
         if not (np.isfinite(low) and np.isfinite(high)):
             raise DataError(
-                f"tensor '{name}' became NaN or infinite on the calibration data", hint="check the model in float"
+                f"tensor '{self._name}' became NaN or infinite on the calibration data", hint="check the float model"
             )
         self._low, self._high = min(self._low, low), max(self._high, high)
-        flat = value.reshape(-1)
-        step = max(1, flat.size // (self._per_row * rows))
-        # an odd step visits every channel in turn instead of the same one again and again
-        self._samples.append(flat[:: step | 1].astype(np.float32))
-        channels = np.abs(value).reshape(-1, value.shape[-1]).max(axis=0)
-        if self._channel_max is None or self._channel_max.shape != channels.shape:
-            self._channel_max = channels if self._channel_max is None else np.zeros(0, np.float32)
-        else:
-            self._channel_max = np.maximum(self._channel_max, channels)
+        self._samples.append(_evenly(value.reshape(-1), SAMPLE_VALUES * share).astype(np.float32))
+        self._see_rows(value.reshape(-1, value.shape[-1] if value.ndim else 1), share)
+
+    def _see_rows(self, rows: Array, share: float) -> None:
+        lows, highs = rows.min(axis=0), rows.max(axis=0)
+        if self._channels is not None and len(self._channels[0]) != len(lows):
+            self._varies = True
+        if self._varies:
+            return
+        before = self._channels or (lows, highs)
+        self._channels = (np.minimum(before[0], lows), np.maximum(before[1], highs))
+        self._rows.append(_evenly(rows, SAMPLE_ROWS * share).astype(np.float32))
 
     def finish(self) -> Statistics:
-        empty = np.zeros(0, np.float32)
-        channels = empty if self._channel_max is None else self._channel_max
-        return Statistics(low=self._low, high=self._high, sample=np.concatenate(self._samples), channel_max=channels)
+        """Return what was seen."""
+        none = np.zeros(0, np.float32)
+        lows, highs = (none, none) if self._varies or self._channels is None else self._channels
+        return Statistics(
+            low=self._low,
+            high=self._high,
+            sample=np.concatenate(self._samples),
+            rows=np.zeros((0, 0), np.float32) if self._varies else np.concatenate(self._rows),
+            channel_low=lows,
+            channel_high=highs,
+        )
+
+
+def _evenly(items: Array, count: float) -> Array:
+    """About `count` of the items, at least one, spread evenly and not in step with a channel axis."""
+    wanted = max(1, min(len(items), round(count)))
+    return items[np.linspace(0, len(items) - 1, wanted).astype(np.int64)]

@@ -71,9 +71,12 @@ class Emitter:
     def codes(self, tensor: str) -> str:
         """Return the name of the codes of `tensor`, quantizing it here if it is only there in float."""
         if tensor not in self._codes:
-            encoding = self.encodings[tensor]
-            scale = encoding.real_scale  # a graph input may have a free scale
-            self._codes[tensor] = self._quantize(self._reals[tensor], encoding, f"{tensor}_q", scale)
+            encoding, source = self.encodings[tensor], self._reals[tensor]
+            if encoding.factor.ndim:
+                divisor = self.constant(f"{tensor}_m", (1.0 / encoding.factor).astype(np.float32))
+                source = self.node("Mul", (source, divisor), f"{tensor}_n")
+            scale = encoding.scale if encoding.factor.ndim else encoding.scale * float(encoding.factor)
+            self._codes[tensor] = self._quantize(source, encoding, f"{tensor}_q", scale)
         return self._codes[tensor]
 
     def real(self, tensor: str) -> str:

@@ -3,18 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from intact.compress.calibrate import Statistics
 from intact.compress.observers import Grid, Range, observer
 from intact.compress.operators import operators
 from intact.compress.plan import FLOAT, Plan, Step
 from intact.compress.recipe import LayerRecipe
+from intact.compress.smoothing import smooth
+from intact.compress.weights import rows_of
 from intact.numbers import Affine, covering, dyadic
 
+Array = NDArray[Any]
+
 LEVELS = 256
+
+
+def _one() -> Array:
+    return np.ones((), np.float32)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,11 +33,12 @@ class Encoding:
 
     Args:
         affine: The uint8 code as the graph writes it; a power-of-two scale in the exact profile.
-        factor: What the graph leaves out of the scale because the next layer's weights take it in; 1 inside.
+        factor: What the graph leaves out of the value because the next layer's weights take it in: float32, shape ()
+            or, one for each channel of the last axis, (K,). One where nothing is left out.
     """
 
     affine: Affine
-    factor: float = 1.0
+    factor: Array = field(default_factory=_one)
 
     @property
     def scale(self) -> float:
@@ -40,21 +51,23 @@ class Encoding:
         return int(self.affine.zero_point)
 
     @property
-    def real_scale(self) -> float:
-        """The step between neighbouring codes in real units."""
-        return self.scale * self.factor
+    def real(self) -> Affine:
+        """The code in real units; with a factor for each channel, of a channel with factor one."""
+        scale = self.scale * float(self.factor) if self.factor.ndim == 0 else self.scale
+        return Affine(scale=scale, zero_point=self.affine.zero_point)
 
 
 def choose_encodings(plan: Plan, statistics: Mapping[str, Statistics]) -> dict[str, Encoding]:
     """Return the encoding of every tensor in `plan.coded`.
 
     A tensor that a step only moved has the encoding of its source. A graph input that only matrix products read may
-    have a free scale in the exact profile: what is left over a power of two goes into their weights.
+    have a free scale in the exact profile: what is left over a power of two goes into their weights. In the layout
+    "islands" the inputs of matrix products are smoothed.
     """
     chosen: dict[str, Encoding] = {}
     for port in plan.graph.inputs:
         if port.name in plan.coded:
-            chosen[port.name] = _fit(plan, port.name, statistics, free_input=_feeds_products_only(plan, port.name))
+            chosen[port.name] = _fit(plan, port.name, statistics, is_input=True)
     for step in plan.steps:
         _encode_step(plan, step, statistics, chosen)
     return chosen
@@ -63,31 +76,44 @@ def choose_encodings(plan: Plan, statistics: Mapping[str, Statistics]) -> dict[s
 def _encode_step(plan: Plan, step: Step, statistics: Mapping[str, Statistics], chosen: dict[str, Encoding]) -> None:
     operator = operators().get(step.operator)
     if operator is not None:
-        for name in operator.reads(plan.graph, step.nodes):
+        for name in operator.reads(plan.graph, step):
             if name not in chosen:  # a float step made it: it is quantized where it is read
                 chosen[name] = _fit(plan, name, statistics)
     for name in step.outputs:
         if name not in plan.coded or name in chosen:
             continue
         if operator is not None and operator.moves:
-            chosen[name] = chosen[operator.reads(plan.graph, step.nodes)[0]]
+            chosen[name] = chosen[operator.reads(plan.graph, step)[0]]
         elif step.operator != FLOAT:
             chosen[name] = _fit(plan, name, statistics)
 
 
-def _fit(plan: Plan, name: str, statistics: Mapping[str, Statistics], *, free_input: bool = False) -> Encoding:
-    recipe = _reader_recipe(plan, name)
-    power_of_two = plan.power_of_two and not free_input
+def _fit(plan: Plan, name: str, statistics: Mapping[str, Statistics], *, is_input: bool = False) -> Encoding:
+    readers = [step for step in plan.layers if name == step.nodes[0].inputs[0]]
+    recipe = readers[0].recipe if readers and readers[0].recipe is not None else plan.recipe.default
+    if plan.layout == "islands":
+        smoothed = _smooth(plan, readers, statistics[name])
+        if smoothed is not None:
+            return smoothed
+    if is_input and plan.power_of_two and _feeds_products_only(plan, name):
+        return _free_input(_seen(recipe, statistics[name], power_of_two=False))
+    seen = _seen(recipe, statistics[name], power_of_two=plan.power_of_two)
+    return Encoding(affine=covering(seen.low, seen.high, power_of_two=plan.power_of_two))
+
+
+def _seen(recipe: LayerRecipe, statistics: Statistics, *, power_of_two: bool) -> Range:
     grid = Grid(levels=LEVELS, power_of_two=power_of_two)
-    seen = observer(recipe.observer).choose(statistics[name], grid, recipe.percentile)
-    if free_input:
-        return _free_input(seen)
-    return fit(seen, power_of_two=power_of_two)
+    return observer(recipe.observer).choose(statistics, grid, recipe.percentile)
 
 
-def fit(seen: Range, *, power_of_two: bool) -> Encoding:
-    """Return the finest encoding that covers `seen`."""
-    return Encoding(affine=covering(seen.low, seen.high, power_of_two=power_of_two))
+def _smooth(plan: Plan, readers: list[Step], statistics: Statistics) -> Encoding | None:
+    if not readers or any(step.nodes[0].op == "Conv" for step in readers):
+        return None
+    weights = np.concatenate([rows_of(plan.graph, step.nodes[0]) for step in readers])
+    found = smooth(statistics, weights, plan.recipe.smoothing)
+    if found is None:
+        return None
+    return Encoding(affine=covering(found.seen.low, found.seen.high), factor=found.divisor)
 
 
 def _free_input(seen: Range) -> Encoding:
@@ -95,7 +121,7 @@ def _free_input(seen: Range) -> Encoding:
     free = covering(seen.low, seen.high)
     parts = dyadic.split(free.scale)
     affine = Affine(scale=np.ldexp(1.0, parts.exponent), zero_point=free.zero_point)
-    return Encoding(affine=affine, factor=float(parts.significand))
+    return Encoding(affine=affine, factor=np.asarray(parts.significand, np.float32))
 
 
 def _feeds_products_only(plan: Plan, name: str) -> bool:
@@ -105,16 +131,8 @@ def _feeds_products_only(plan: Plan, name: str) -> bool:
         if not any(name in node.present() for node in step.nodes):
             continue
         if operator is None or step.recipe is None:
-            if operator is None or not operator.moves:
+            if operator is None or not operator.moves or operator.name == "clip":
                 return False
-            if not all(_feeds_products_only(plan, output) for output in step.outputs if output in plan.coded):
+            if not all(_feeds_products_only(plan, output) for output in step.outputs):
                 return False
     return name not in plan.graph.output_names
-
-
-def _reader_recipe(plan: Plan, name: str) -> LayerRecipe:
-    """The settings of the first layer that reads `name`; the default where none does."""
-    for step in plan.layers:
-        if name in step.nodes[0].present() and step.recipe is not None:
-            return step.recipe
-    return plan.recipe.default

@@ -13,6 +13,10 @@ from intact.graph.shapes import infer_shapes
 from intact.graph.view import Graph, Node
 
 FLOAT = "float"
+PLUMBING = frozenset(
+    "Shape Reshape Transpose Concat Slice Split Squeeze Unsqueeze Expand Gather GatherND Cast Range Identity Where".split()
+)
+"""Operators that compute shapes and move data; nobody asks why they are not integers."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,17 +85,29 @@ def plan(graph: Graph, recipe: Recipe) -> Plan:
     Raises:
         UsageError: The recipe names a layer that is not there, or asks for the exact profile where it cannot be had.
     """
-    layout = _layout(graph) if recipe.layout == "auto" else recipe.layout
+    layout = _layout(graph, recipe) if recipe.layout == "auto" else recipe.layout
     context = Context(graph=graph, shapes=infer_shapes(graph), recipe=recipe, layout=layout)
     steps = _assign(context)
     _check_patterns(recipe, steps)
     steps, coded = _settle(graph, steps, operators())
-    left = [step for step in steps if step.operator == FLOAT and not _is_tail(step)]
-    free = recipe.profile == "tolerant" or layout == "islands"
-    if recipe.profile == "exact" and (left or free):
-        told = "; ".join(f"{step.layer}: {step.reason}" for step in left[:5]) or "the layout 'islands' uses free scales"
+    inexact = _inexact(steps, recipe, layout)
+    if recipe.profile == "exact" and inexact:
+        told = "; ".join(inexact[:5])
         raise UsageError(f"the exact profile cannot be had: {told}", hint="use profile = 'auto' to keep these in float")
-    return Plan(graph=graph, recipe=recipe, layout=layout, steps=steps, coded=coded, exact=not (left or free))
+    return Plan(graph=graph, recipe=recipe, layout=layout, steps=steps, coded=coded, exact=not inexact)
+
+
+def _inexact(steps: tuple[Step, ...], recipe: Recipe, layout: str) -> list[str]:
+    """Why the graph is not exact; nothing where it is."""
+    found = [f"{step.layer}: {step.reason}" for step in steps if step.operator == FLOAT and step.reason]
+    if recipe.profile == "tolerant" or layout == "islands":
+        found.append("free scales were chosen")
+    for step in steps:
+        if step.operator != FLOAT and not operators()[step.operator].exact:
+            found.append(f"{step.layer}: rows of a table have free scales")
+        if step.operator != FLOAT and step.recipe is not None and step.recipe.activations != "static":
+            found.append(f"{step.layer}: its activations have no static scale")
+    return found
 
 
 def observed(made: Plan) -> tuple[str, ...]:
@@ -100,10 +116,12 @@ def observed(made: Plan) -> tuple[str, ...]:
     return tuple(dict.fromkeys([*sorted(made.coded), *names]))
 
 
-def _layout(graph: Graph) -> Literal["codes", "islands"]:
-    """Attention and layer norms are the marks of a transformer."""
+def _layout(graph: Graph, recipe: Recipe) -> Literal["codes", "islands"]:
+    """Attention and layer norms are the marks of a transformer; codes between layers need static ranges."""
     marks = {"LayerNormalization", "Attention", "MultiHeadAttention", "RMSNormalization"}
-    return "islands" if any(node.op in marks for node in graph.nodes) else "codes"
+    if recipe.default.activations != "static" or any(node.op in marks for node in graph.nodes):
+        return "islands"
+    return "codes"
 
 
 def _assign(context: Context) -> tuple[Step, ...]:
@@ -121,7 +139,7 @@ def _assign(context: Context) -> tuple[Step, ...]:
 
 
 def _step(context: Context, node: Node) -> Step:
-    reason, nodes = f"operator '{node.op}' has no integer form here", (node,)
+    reason, nodes = _why_float(context, node), (node,)
     for operator in operators().values():
         if context.layout not in operator.layouts:
             continue
@@ -134,6 +152,12 @@ def _step(context: Context, node: Node) -> Step:
     return Step(operator=FLOAT, nodes=nodes, layer=layer_name(node), reason=reason)
 
 
+def _why_float(context: Context, node: Node) -> str:
+    if context.layout == "codes":
+        return f"operator '{node.op}' has no integer form here"
+    return "" if node.op in PLUMBING else "between matrix products, where this layout stays in float"
+
+
 def _settle(
     graph: Graph, steps: tuple[Step, ...], known: Mapping[str, Operator]
 ) -> tuple[tuple[Step, ...], frozenset[str]]:
@@ -144,37 +168,30 @@ def _settle(
             continue
         reader = known[step.operator]
         if not reader.moves or any(name in wanted for name in step.outputs):
-            wanted.update(reader.reads(graph, step.nodes))
+            wanted.update(reader.reads(graph, step))
     coded: set[str] = set()
     settled = []
     for step in steps:
         operator: Operator | None = known.get(step.operator)
         if operator is not None and operator.moves:
-            source = operator.reads(graph, step.nodes)
+            source = operator.reads(graph, step)
             if not any(name in coded or name in wanted for name in source):
                 step = Step(operator=FLOAT, nodes=step.nodes, layer=step.layer)
                 operator = None
         settled.append(step)
         if operator is None:
             continue
-        coded.update(name for name in operator.reads(graph, step.nodes))
+        coded.update(name for name in operator.reads(graph, step))
         if operator.makes_codes or any(name in wanted for name in step.outputs):
             coded.update(step.outputs)
     return tuple(settled), frozenset(coded)
 
 
-def _is_tail(step: Step) -> bool:
-    """A step that moves exact values to an output without touching them."""
-    return not step.reason and step.operator == FLOAT
-
-
 def _check_patterns(recipe: Recipe, steps: tuple[Step, ...]) -> None:
-    names = tuple(step.layer for step in steps if step.recipe is not None) + tuple(
-        step.layer for step in steps if step.operator == FLOAT
-    )
+    names = tuple(dict.fromkeys(step.layer for step in steps))
     unused = recipe.unused_patterns(names)
     if unused:
         raise UsageError(
             f"the recipe names layers that are not there: {', '.join(unused)}",
-            hint=f"layers of this model: {', '.join(names[:20])}",
+            hint=f"layers of this model: {', '.join(step.layer for step in steps if step.recipe is not None)}"[:600],
         )

@@ -63,7 +63,8 @@ class Recipe:
             quantizes only what enters a matrix product (transformers). "auto" decides by the operators found.
         default: Settings of every layer that no override names.
         overrides: Later ones win over earlier ones.
-        smoothing: Strength alpha in [0, 1] of the smoothing folded into the layers before a matrix product; 0 is off.
+        smoothing: Strength alpha in [0, 1] of the smoothing of what enters a matrix product ("islands" layout); 0 is
+            off, "auto" tries several for each product.
         embeddings: Width of embedding tables in bits (8), or "float".
         seed: Seed of everything random in the build.
     """
@@ -72,15 +73,15 @@ class Recipe:
     layout: Layout = "auto"
     default: LayerRecipe = field(default_factory=LayerRecipe)
     overrides: tuple[Override, ...] = ()
-    smoothing: float = 0.7
+    smoothing: float | Literal["auto"] = "auto"
     embeddings: int | Literal["float"] = 8
     seed: int = 0
 
     def __post_init__(self) -> None:
         _one_of("profile", self.profile, get_args(Profile))
         _one_of("layout", self.layout, get_args(Layout))
-        if not 0.0 <= self.smoothing <= 1.0:
-            raise UsageError(f"smoothing is {self.smoothing}, not in [0, 1]")
+        if self.smoothing != "auto" and (isinstance(self.smoothing, str) or not 0.0 <= self.smoothing <= 1.0):
+            raise UsageError(f"smoothing is {self.smoothing!r}, not in [0, 1] or 'auto'")
         if self.embeddings not in (8, "float"):
             raise UsageError(f"embeddings is {self.embeddings!r}, not 8 or 'float'")
         for override in self.overrides:
@@ -165,7 +166,7 @@ def _refuse_types(data: Mapping[str, Any], where: str) -> None:
         "weights": (int, str),
         "embeddings": (int, str),
         "percentile": (int, float),
-        "smoothing": (int, float),
+        "smoothing": (int, float, str),
         "seed": (int,),
     }
     for key, value in data.items():

@@ -46,7 +46,7 @@ class Layer:
         name: For messages.
         weights: float32, shape (rows, columns), already times the factor of the input's encoding.
         bias: float32, shape (rows,), or None.
-        source: Encoding of the input.
+        source: Encoding of the input, or None where it has no static one.
         target: Encoding of the output, or None where it stays float.
         power_of_two: Whether scales are powers of two.
     """
@@ -54,7 +54,7 @@ class Layer:
     name: str
     weights: Array
     bias: Array | None
-    source: Encoding
+    source: Encoding | None
     target: Encoding | None
     power_of_two: bool
 
@@ -62,7 +62,7 @@ class Layer:
 def solve(layer: Layer, recipe: LayerRecipe, generator: np.random.Generator) -> Solution:
     """Round the weights so that no accumulator can leave the integers that float32 holds exactly.
 
-    A row whose sums might reach 2^24 gets a coarser scale, twice as coarse at a time, until they cannot.
+    A row whose sums might reach 2^24 (2^31 in the tolerant profile) gets a coarser scale, twice as coarse at a time, until they cannot.
 
     Raises:
         ModelError: The bias alone is out of reach, whatever the scale.
@@ -73,14 +73,20 @@ def solve(layer: Layer, recipe: LayerRecipe, generator: np.random.Generator) -> 
         encoding = Affine(scale=scales, bits=bits, signed=True, axis=0, narrow=True)
         codes = method(recipe.method).solve(Problem(weights=layer.weights, encoding=encoding, generator=generator))
         bias = _bias(layer, encoding)
-        wide = np.zeros(len(scales), np.int64) if bias is None else bias
-        over = budget.accumulator(codes.q, layer.source.affine, wide) >= 2**budget.FLOAT32_BITS
+        over = _overflows(layer, codes, bias)
         if not over.any():
             return Solution(
                 codes=codes, bias=None if bias is None else bias.astype(np.int32), error=_error(layer, codes)
             )
         scales = np.where(over, scales * 2, scales)
     raise ModelError(f"layer '{layer.name}' has a bias that no scale can hold beside its weights")
+
+
+def _overflows(layer: Layer, codes: Codes, bias: NDArray[np.int64] | None) -> NDArray[np.bool_]:
+    """Per row, whether its sums might leave what holds them: float32's integers, or 32 bits in the tolerant profile."""
+    source = Affine(scale=1.0, zero_point=128) if layer.source is None else layer.source.affine
+    bound = budget.accumulator(codes.q, source, np.zeros(len(codes.q), np.int64) if bias is None else bias)
+    return np.asarray(bound >= 2 ** (budget.FLOAT32_BITS if layer.power_of_two else 31))
 
 
 def _scales(layer: Layer, bits: int) -> Array:
@@ -101,7 +107,7 @@ def _scales(layer: Layer, bits: int) -> Array:
 
 def _floor(layer: Layer) -> float:
     """The least weight scale from which the shift into the output's code is at most `MAX_SHIFT`."""
-    if not layer.power_of_two or layer.target is None or layer.target.zero_point == 0:
+    if not layer.power_of_two or layer.source is None or layer.target is None or layer.target.zero_point == 0:
         return 0.0
     return layer.target.scale / layer.source.scale * 2.0**-MAX_SHIFT
 
@@ -113,7 +119,7 @@ def _row_errors(weights: Array, scale: Array, bits: int) -> Array:
 
 
 def _bias(layer: Layer, encoding: Affine) -> NDArray[np.int64] | None:
-    if layer.bias is None:
+    if layer.bias is None or layer.source is None:
         return None
     steps = layer.bias.astype(np.float64) / (layer.source.scale * encoding.scale.astype(np.float64))
     return np.rint(np.clip(steps, -(2.0**40), 2.0**40)).astype(np.int64)

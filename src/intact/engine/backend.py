@@ -90,6 +90,7 @@ class Backend:
         variants: Ways of running, the fastest first; a later one is for hosts where an earlier one does not conform.
         package: The distribution whose version identifies the engine, or None for this package itself.
         automatic: Whether it is tried when the caller names no engine.
+        fragile: Whether it may crash the process, so that a model new to the host is tried in a child process first.
     """
 
     name: str
@@ -98,6 +99,7 @@ class Backend:
     variants: tuple[str, ...] = (DEFAULT,)
     package: str | None = None
     automatic: bool = True
+    fragile: bool = False
 
 
 def unsigned_zeros(value: NDArray[Any]) -> NDArray[Any]:

@@ -23,8 +23,12 @@ PLAN: Final = (("uniform", 1), ("ties", 1), ("extremes", 2), ("steps", 3))
 OTHER_SIZE: Final = 12
 """Size of every other named dimension, such as a sequence length."""
 
-TOLERANCE: Final = 0.05
-"""Relative Euclidean distance that a tolerant output may keep from the definition."""
+TOLERANCE: Final = 0.2
+"""Relative Euclidean distance that a tolerant output may keep from the definition.
+
+One code that a tie puts on the other side moved the outputs of a six-layer transformer by up to 0.075; engines that
+saturate are found by the canary, whatever the profile.
+"""
 
 
 def make_vectors(
@@ -144,7 +148,8 @@ def _difference(found: NDArray[Any] | None, expected: str | Sample, bound: float
     if found.shape != expected.shape:
         return f"has shape {list(found.shape)}, wanted {list(expected.shape)}"
     values, wanted = found.reshape(-1)[:: expected.stride].astype(np.float64), expected.values.astype(np.float64)
-    distance = float(np.linalg.norm(values - wanted)) / max(float(np.linalg.norm(wanted)), np.finfo(np.float32).tiny)
+    size = float(np.linalg.norm(wanted)) or 1.0
+    distance = float(np.linalg.norm(values - wanted)) / size
     return "" if distance <= bound else f"is {distance:.3g} away from the definition, the bound is {bound:.3g}"
 
 
@@ -152,4 +157,3 @@ def _finite(name: str, value: NDArray[Any]) -> NDArray[Any]:
     if not np.isfinite(value).all():
         raise ModelError(f"output '{name}' is not finite on synthetic inputs", hint="give narrower ranges")
     return value
-

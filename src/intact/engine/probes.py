@@ -19,7 +19,7 @@ from intact.engine.spec import TensorSpec
 from intact.errors import ModelError
 
 Array = NDArray[Any]
-Draws = NDArray[np.uint16]
+Draws = NDArray[np.int64]
 
 BEYOND: Final = 1.5
 """Extremes go this much further than the range, so that the input quantizer saturates."""
@@ -92,7 +92,8 @@ def make(kind: str, span: Span, spec: TensorSpec, sizes: Mapping[str, int], labe
     """
     shape = resolve(spec, sizes)
     count = int(np.prod(shape, dtype=np.int64))
-    draws = np.frombuffer(hashlib.shake_128(label.encode()).digest(2 * count), dtype="<u2").reshape(shape)
+    drawn = np.frombuffer(hashlib.shake_128(label.encode()).digest(2 * count), dtype="<u2")
+    draws = drawn.astype(np.int64).reshape(shape)
     if np.dtype(spec.dtype).kind != "f":
         return _integers(kind, span, draws).astype(spec.dtype)
     return KINDS[kind](span, draws).astype(spec.dtype)
@@ -133,7 +134,7 @@ def _extremes(span: Span, draws: Draws) -> Array:
 def _steps(span: Span, draws: Draws) -> Array:
     """Long runs of the largest and the smallest value: what drives sums, and what follows them, to their ends."""
     flat = draws.reshape(draws.shape[0], -1) if draws.ndim > 1 else draws.reshape(1, -1)
-    period = 1 + flat[:, :1].astype(np.int64) % max(1, flat.shape[1])
+    period = 1 + flat[:, :1] % max(1, flat.shape[1])
     high = (np.arange(flat.shape[1]) // period) % 2 == 0
     return np.where(high, span.high, span.low).reshape(draws.shape).astype(np.float32)
 
@@ -142,7 +143,7 @@ def _integers(kind: str, span: Span, draws: Draws) -> Array:
     low, high = int(span.low), int(span.high)
     if kind == "extremes":
         return np.where(draws % 2 == 0, low, high)
-    return low + draws.astype(np.int64) * (high - low + 1) // 65536
+    return low + draws * (high - low + 1) // 65536
 
 
 KINDS: Final[Mapping[str, Callable[[Span, Draws], Array]]] = {

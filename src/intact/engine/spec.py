@@ -80,9 +80,7 @@ def _spec(value: onnx.ValueInfoProto) -> TensorSpec:
     if tensor.elem_type == onnx.TensorProto.UNDEFINED:
         raise ModelError(f"'{value.name}' has no element type")
     shape = tuple(_size(dim) for dim in tensor.shape.dim) if tensor.HasField("shape") else None
-    return TensorSpec(
-        name=value.name, dtype=onnx.helper.tensor_dtype_to_np_dtype(tensor.elem_type).name, shape=shape
-    )
+    return TensorSpec(name=value.name, dtype=onnx.helper.tensor_dtype_to_np_dtype(tensor.elem_type).name, shape=shape)
 
 
 def _size(dim: onnx.TensorShapeProto.Dimension) -> int | str | None:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from onnx import helper, numpy_helper
 
 from intact.engine.exact.codes import power_of_two, quantize_float
+from intact.graph.program import Program
 
 ELEMENTWISE: Final = frozenset({"Add", "Sub", "Mul", "Relu", "Clip", "Max", "Min"})
 """Operators that an engine may chain behind a rounding inside one kernel."""
@@ -113,9 +114,7 @@ def _same_constants(a: onnx.NodeProto, b: onnx.NodeProto, constants: Mapping[str
     if len(a.input) != 3 or len(b.input) != 3:
         return False
     pairs = list(zip(a.input[1:], b.input[1:], strict=True))
-    return all(
-        x in constants and y in constants and np.array_equal(constants[x], constants[y]) for x, y in pairs
-    )
+    return all(x in constants and y in constants and np.array_equal(constants[x], constants[y]) for x, y in pairs)
 
 
 def _spelled(
@@ -170,3 +169,40 @@ def _only_reader(graph: onnx.GraphProto, name: str) -> onnx.NodeProto | None:
 
 def _read_elsewhere(graph: onnx.GraphProto, name: str) -> bool:
     return any(output.name == name for output in graph.output)
+
+
+def own_zero_points(program: Program) -> Program:
+    """Give every int8 weight codes and a zero point of its own, for engines that shift them to uint8 one by one.
+
+    Returns:
+        The same program with one initializer for each reader of int8 codes, and with the zero points written out that
+        the standard lets a model leave out. Tensors beside the graph are still shared.
+    """
+    proto = onnx.load_from_string(program.model)
+    graph, tensors = proto.graph, dict(program.tensors)
+    held = {i.name: i for i in graph.initializer}
+    seen: set[str] = set()
+    for node in graph.node:
+        if node.op_type == "DequantizeLinear" and len(node.input) == 2 and _is_int8(held.get(node.input[0])):
+            zeros = np.zeros(tuple(held[node.input[1]].dims) if node.input[1] in held else (), np.int8)
+            node.input.append(f"{node.output[0]}/zero_point")
+            graph.initializer.append(numpy_helper.from_array(zeros, node.input[2]))
+        for index, name in enumerate(node.input):
+            if name in seen and _is_int8(held.get(name)):
+                node.input[index] = f"{name}/{node.output[0]}/{index}"
+                _copy(graph, held[name], node.input[index], tensors)
+            seen.add(name)
+    return Program(model=proto.SerializeToString(), tensors=tensors)
+
+
+def _is_int8(initializer: onnx.TensorProto | None) -> bool:
+    return initializer is not None and initializer.data_type == onnx.TensorProto.INT8
+
+
+def _copy(graph: onnx.GraphProto, initializer: onnx.TensorProto, name: str, tensors: dict[str, NDArray[Any]]) -> None:
+    copy = graph.initializer.add()
+    copy.CopyFrom(initializer)
+    copy.name = name
+    if initializer.name in tensors:
+        tensors[name] = tensors[initializer.name]
+        copy.external_data[0].value = name

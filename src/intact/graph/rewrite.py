@@ -2,58 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from intact.graph import attention
+from intact.graph.change import Array, Change, Rule, Shapes, apply, constant_operand, only_consumer
 from intact.graph.shapes import infer_shapes
-from intact.graph.view import Dim, Graph, Node
-
-Array = NDArray[Any]
-Shapes = Mapping[str, tuple[Dim | None, ...]]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Change:
-    """What a rewrite makes of a few nodes: `drop` goes, `put` stands where the last dropped node stood."""
-
-    drop: tuple[Node, ...]
-    put: tuple[Node, ...]
-    constants: Mapping[str, Array]
-
-
-Rule = Callable[[Graph, Shapes, Node], Change | None]
+from intact.graph.view import Graph, Node
 
 
 def rewrite(graph: Graph) -> Graph:
     """Apply every rule wherever it fits, until none does."""
     shapes = infer_shapes(graph)
-    changed = True
-    while changed:
-        changed = False
-        for rule in RULES:
-            for node in graph.nodes:
-                change = rule(graph, shapes, node)
-                if change is not None:
-                    graph = _apply(graph, change)
-                    changed = True
-                    break
+    while (change := _next(graph, shapes)) is not None:
+        graph = apply(graph, change)
     return graph
 
 
-def _apply(graph: Graph, change: Change) -> Graph:
-    dropped = {id(node) for node in change.drop}
-    last = max(index for index, node in enumerate(graph.nodes) if id(node) in dropped)
-    nodes: list[Node] = []
-    for index, node in enumerate(graph.nodes):
-        if id(node) not in dropped:
-            nodes.append(node)
-        if index == last:
-            nodes.extend(change.put)
-    return graph.with_nodes(nodes, change.constants)
+def _next(graph: Graph, shapes: Shapes) -> Change | None:
+    for rule in RULES:
+        for node in graph.nodes:
+            change = rule(graph, shapes, node)
+            if change is not None:
+                return change
+    return None
 
 
 def plain_gemm(graph: Graph, shapes: Shapes, node: Node) -> Change | None:
@@ -84,8 +57,8 @@ def matmul_of_rank_two(graph: Graph, shapes: Shapes, node: Node) -> Change | Non
         return None
     name = f"{node.output}.weight"
     constants = {name: np.ascontiguousarray(weight.T)}
-    add = _only_consumer(graph, node.output)
-    bias_name = _constant_operand(graph, add) if add is not None and add.op == "Add" else None
+    add = only_consumer(graph, node.output)
+    bias_name = constant_operand(graph, add) if add is not None and add.op == "Add" else None
     if add is not None and bias_name is not None and graph.constants[bias_name].size in (1, len(weight.T)):
         bias = np.broadcast_to(graph.constants[bias_name].reshape(-1), (len(weight.T),))
         constants[f"{node.output}.bias"] = np.ascontiguousarray(bias)
@@ -105,7 +78,7 @@ def channel_affine(graph: Graph, shapes: Shapes, node: Node) -> Change | None:
         return None
     source = affine.source
     product = graph.producers.get(source)
-    if product is not None and product.op in ("Conv", "Gemm") and _only_consumer(graph, source) is node:
+    if product is not None and product.op in ("Conv", "Gemm") and only_consumer(graph, source) is node:
         change = _into_product(graph, product, node, affine)
         if change is not None:
             return change
@@ -128,14 +101,14 @@ def mean_over_image(graph: Graph, shapes: Shapes, node: Node) -> Change | None:
         return None
     if node.attributes.get("keepdims", 1):
         pool = Node(op="GlobalAveragePool", inputs=node.inputs[:1], outputs=node.outputs)
-        return Change(drop=(node,), put=(pool,), constants={})
+        return Change(drop=(node,), put=(pool,))
     pooled = f"{node.output}.pooled"
     pool = Node(op="GlobalAveragePool", inputs=node.inputs[:1], outputs=(pooled,))
     flat = Node(op="Flatten", inputs=(pooled,), outputs=node.outputs, attributes={"axis": 1})
-    return Change(drop=(node,), put=(pool, flat), constants={})
+    return Change(drop=(node,), put=(pool, flat))
 
 
-RULES: tuple[Rule, ...] = (matmul_of_rank_two, plain_gemm, channel_affine, mean_over_image)
+RULES: tuple[Rule, ...] = (*attention.RULES, matmul_of_rank_two, plain_gemm, channel_affine, mean_over_image)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -163,7 +136,7 @@ def _arithmetic(graph: Graph, shapes: Shapes, node: Node) -> Affine | None:
     """Add, Sub, Mul or Div of a computed tensor and a constant of one value a channel."""
     if node.op not in ("Add", "Sub", "Mul", "Div"):
         return None
-    name = _constant_operand(graph, node)
+    name = constant_operand(graph, node)
     others = [other for other in node.inputs if other != name]
     if name is None or len(others) != 1 or (node.op in ("Sub", "Div") and node.inputs[1] != name):
         return None
@@ -195,12 +168,3 @@ def _into_product(graph: Graph, product: Node, node: Node, affine: Affine) -> Ch
 
 def _floats(names: tuple[str, ...], values: tuple[Array, ...]) -> dict[str, Array]:
     return {name: np.ascontiguousarray(value, np.float32) for name, value in zip(names, values, strict=True)}
-
-
-def _only_consumer(graph: Graph, name: str) -> Node | None:
-    consumers = graph.consumers.get(name, ())
-    return consumers[0] if len(consumers) == 1 and name not in graph.output_names else None
-
-
-def _constant_operand(graph: Graph, node: Node) -> str | None:
-    return next((name for name in node.inputs if graph.constant(name) is not None), None)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -35,3 +36,13 @@ def agree(first: Array, second: Array) -> Agreement:
     labels = first.ndim == 2 and first.shape[1] > 1
     same = float((a.argmax(axis=1) == b.argmax(axis=1)).mean()) if labels else None
     return Agreement(rows=rows, same_label=same, cosine=float(cosine.mean()))
+
+
+def pool(parts: Sequence[Agreement]) -> Agreement | None:
+    """Join agreements on several sets of inputs; None where there are none."""
+    rows = sum(part.rows for part in parts)
+    if not rows:
+        return None
+    labels = [part.same_label for part in parts]
+    same = None if None in labels else sum((part.same_label or 0.0) * part.rows for part in parts) / rows
+    return Agreement(rows=rows, same_label=same, cosine=sum(part.cosine * part.rows for part in parts) / rows)

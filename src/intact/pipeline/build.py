@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from intact import engine, seal
-from intact.compress.calibrate import Statistics, calibrate, check_data
+from intact.compress.calibrate import Statistics, calibrate, check_data, row_count
 from intact.compress.check import Outcome, Verdict, compare
 from intact.compress.emit import emit
 from intact.compress.encodings import Encoding, choose_encodings
@@ -23,12 +23,12 @@ from intact.graph.normalise import normalise
 from intact.graph.program import Program
 from intact.graph.run import Runner
 from intact.graph.view import Graph
-from intact.pipeline import artifact, lineage
-from intact.pipeline.agreement import Agreement, agree
+from intact.pipeline import artifact, lineage, summary
+from intact.pipeline.agreement import Agreement, agree, pool
 from intact.pipeline.layers import LayerFacts, costs, describe
 from intact.pipeline.options import Options, Progress, silent
 from intact.pipeline.predict import Predictor
-from intact.pipeline.spec import Evaluate, Spec, join
+from intact.pipeline.spec import Evaluate, Spec, as_pieces
 
 Array = NDArray[Any]
 
@@ -78,6 +78,14 @@ class Built:
     manifest: seal.Manifest | None = None
     path: Path | None = None
 
+    def summary(self) -> list[str]:
+        """Return the build in a few lines for a person."""
+        return summary.lines(self)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the build as plain values for a machine."""
+        return summary.to_json(self)
+
 
 def build(
     source: Spec | Any,
@@ -90,6 +98,7 @@ def build(
     engines: Sequence[str] | None = None,
     threads: int | None = None,
     measure_costs: bool = False,
+    require_pass: bool = False,
     progress: Progress = silent,
 ) -> Built:
     """Build an integer model from a float one, check it, and write it if asked.
@@ -104,6 +113,7 @@ def build(
         engines: Engines to consider, by name; all that are installed where it is None.
         threads: Threads of the engine; it chooses where it is None.
         measure_costs: Measure what each layer costs even if the check passes.
+        require_pass: Refuse an inconclusive or missing check too.
         progress: Called with (stage, done, total).
 
     Returns:
@@ -130,6 +140,9 @@ def build(
     built = _compress(spec, recipe or Recipe(), options)
     if built.verdict is not None and built.verdict.outcome == Outcome.FAIL:
         raise OverBudget(built)
+    if require_pass and (built.verdict is None or built.verdict.outcome != Outcome.PASS):
+        why = "there is no evaluate function" if built.verdict is None else built.verdict.reason
+        raise CheckFailed(f"the accuracy check did not pass: {why}", hint="evaluate on more examples")
     return built if target is None else _write(built, target, recipients, signer)
 
 
@@ -167,8 +180,8 @@ def _compress(spec: Spec, recipe: Recipe, options: Options) -> Built:
     integer = Predictor(inputs=graph.inputs, outputs=_names(graph), run=loaded.session.run)
     reference = Predictor(inputs=graph.inputs, outputs=_names(graph), run=Runner(graph))
     verdict = _check(spec.evaluate, reference, integer, options)
-    some = None if data is None else {name: value[:LAYER_ROWS] for name, value in data.items()}
-    layers = () if some is None else describe(made, emission, encodings, some)
+    some = first_rows(data, LAYER_ROWS)
+    layers = () if some is None else describe(made, emission, encodings, statistics, some)
     if some is not None and (options.measure_costs or _failed(verdict)):
         found = costs(made, emission, statistics, some, lambda done, total: progress("costs", done, total))
         layers = tuple(replace(layer, cost=found.get(layer.name)) for layer in layers)
@@ -183,7 +196,7 @@ def _compress(spec: Spec, recipe: Recipe, options: Options) -> Built:
         reference=reference,
         integer=integer,
         verdict=verdict,
-        agreement=None if data is None else _agreement(reference, integer, data),
+        agreement=_agreement(reference, integer, data),
         layers=layers,
         float_bytes=Program.from_proto(proto).size_bytes,
         source_sha256=source_sha256,
@@ -201,31 +214,44 @@ def _names(graph: Graph) -> tuple[str, ...]:
     return tuple(port.name for port in graph.outputs)
 
 
-def _calibration(spec: Spec, graph: Graph, made: Plan) -> dict[str, Array] | None:
-    """The calibration data, checked; None where there are none and none are needed."""
+def _calibration(spec: Spec, graph: Graph, made: Plan) -> list[dict[str, Array]]:
+    """The calibration data, checked; nothing where there are none and none are needed."""
     if spec.calibration is not None:
-        return check_data(graph.inputs, join(spec.calibration, [port.name for port in graph.inputs]))
+        pieces = as_pieces(spec.calibration, [port.name for port in graph.inputs])
+        return [check_data(graph.inputs, piece) for piece in pieces]
     if made.coded:
         raise UsageError(
             "static activation ranges need calibration data, and none were given",
             hint="set Spec(calibration=...) or --calibrate data.npz; 100 to 1,000 typical inputs are enough",
         )
-    return None
+    return []
 
 
-def _observe(made: Plan, data: Mapping[str, Array] | None, progress: Progress) -> dict[str, Statistics]:
-    if data is None:
+def first_rows(pieces: Sequence[Mapping[str, Array]], rows: int) -> dict[str, Array] | None:
+    """Up to `rows` rows of the piece that has most; None where there is none."""
+    if not pieces:
+        return None
+    largest = max(pieces, key=row_count)
+    return {name: value[:rows] for name, value in largest.items()}
+
+
+def _observe(made: Plan, data: Sequence[Mapping[str, Array]], progress: Progress) -> dict[str, Statistics]:
+    if not data:
         return {}
-    return calibrate(
-        made.graph, data, observed(made), progress=lambda done, total: progress("calibrate", done, total)
-    )
+    return calibrate(made.graph, data, observed(made), progress=lambda done, total: progress("calibrate", done, total))
 
 
-def _ranges(graph: Graph, data: Mapping[str, Array] | None) -> dict[str, tuple[float, float]]:
+def _ranges(graph: Graph, data: Sequence[Mapping[str, Array]]) -> dict[str, tuple[float, float]]:
     """What the self-test's inputs may range over: what calibration saw of each input as a whole."""
-    if data is None:
-        return {}
-    return {port.name: (float(data[port.name].min()), float(data[port.name].max())) for port in graph.inputs}
+    ranges = {}
+    for port in graph.inputs:
+        lows, highs = (
+            [float(piece[port.name].min()) for piece in data],
+            [float(piece[port.name].max()) for piece in data],
+        )
+        if data and min(lows) < max(highs):
+            ranges[port.name] = (min(lows), max(highs))
+    return ranges
 
 
 def _check(evaluate: Evaluate | None, reference: Predictor, integer: Predictor, options: Options) -> Verdict | None:
@@ -243,17 +269,18 @@ def _failed(verdict: Verdict | None) -> bool:
     return verdict is not None and verdict.outcome == Outcome.FAIL
 
 
-def _agreement(reference: Predictor, integer: Predictor, data: Mapping[str, Array]) -> Agreement:
-    some = {name: value[:AGREEMENT_ROWS] for name, value in data.items()}
-    first = reference.outputs[0]
-    return agree(reference.run(some)[first], integer.run(some)[first])
+def _agreement(reference: Predictor, integer: Predictor, data: Sequence[Mapping[str, Array]]) -> Agreement | None:
+    """Agreement of the first outputs over the calibration data, at most `AGREEMENT_ROWS` rows."""
+    first, found, rows = reference.outputs[0], [], 0
+    for piece in data:
+        some = {name: value[: AGREEMENT_ROWS - rows] for name, value in piece.items()}
+        rows += row_count(some)
+        found.append(agree(reference.run(some)[first], integer.run(some)[first]))
+        if rows >= AGREEMENT_ROWS:
+            break
+    return pool(found)
 
 
-def _write(
-    built: Built, target: Path, recipients: Sequence[seal.Recipient], signer: seal.SigningKey | None
-) -> Built:
-    payload = seal.Payload(
-        program=built.program, header=artifact.header(built), card=artifact.card(built), lineage=built.lineage
-    )
-    manifest = seal.write(payload, target, recipients=recipients, signer=signer)
+def _write(built: Built, target: Path, recipients: Sequence[seal.Recipient], signer: seal.SigningKey | None) -> Built:
+    manifest = seal.write(artifact.payload(built), target, recipients=recipients, signer=signer)
     return replace(built, manifest=manifest, path=target)

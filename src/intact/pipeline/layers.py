@@ -15,6 +15,7 @@ from intact.compress.plan import Plan, plan
 from intact.compress.recipe import Override
 from intact.compress.calibrate import Statistics
 from intact.graph.run import Runner
+from intact.numbers import Affine
 
 Array = NDArray[Any]
 
@@ -26,57 +27,55 @@ class LayerFacts:
     Args:
         name: The layer.
         op: Its float operator.
-        weight_bits: Width of its weight codes.
-        weight_bytes: Bytes of its weight codes.
+        weights: Code of its weights, a scale per output channel.
         weight_low, weight_high: Range of its float weights.
-        weight_error: Mean squared weight error over mean square.
-        output_sqnr_db: Signal to quantization noise of its output, everything before it quantized too; None where
-            its output stays float inside a fused step.
-        input_low, input_high: Range that the input's codes cover.
-        input_scale, input_zero_point: The input's encoding.
+        weight_bytes: Bytes of its weight codes.
+        source: Code of its input.
+        source_low, source_high: Range of its input, as calibration saw it.
+        output_sqnr_db: Signal to quantization noise of its output, everything before it quantized too.
         cost: Share of the model's output error that goes away when this layer alone stays float; None if not measured.
     """
 
     name: str
     op: str
-    weight_bits: int
-    weight_bytes: int
+    weights: Affine
     weight_low: float
     weight_high: float
-    weight_error: float
-    output_sqnr_db: float | None
-    input_low: float
-    input_high: float
-    input_scale: float
-    input_zero_point: int
+    weight_bytes: int
+    source: Encoding | None
+    source_low: float
+    source_high: float
+    output_sqnr_db: float
     cost: float | None = None
 
 
 def describe(
-    made: Plan, emission: Emission, encodings: Mapping[str, Encoding], data: Mapping[str, Array]
+    made: Plan,
+    emission: Emission,
+    encodings: Mapping[str, Encoding],
+    statistics: Mapping[str, Statistics],
+    data: Mapping[str, Array],
 ) -> tuple[LayerFacts, ...]:
     """Return the facts of every quantized layer, its output error measured on `data`."""
     noise = _output_noise(made, emission, encodings, data)
     facts = []
     for step in made.layers:
-        solution = emission.solutions[step.layer]
+        codes = emission.solutions[step.layer].codes
         weight = made.graph.constants[step.nodes[0].inputs[1]]
-        source = encodings[step.nodes[0].inputs[0]]
-        zero = source.zero_point
+        source = step.nodes[0].inputs[0]
+        seen = statistics.get(source)
         facts.append(
             LayerFacts(
                 name=step.layer,
                 op=step.nodes[0].op,
-                weight_bits=solution.codes.encoding.bits,
-                weight_bytes=solution.codes.q.nbytes,
+                weights=codes.encoding,
                 weight_low=float(weight.min()),
                 weight_high=float(weight.max()),
-                weight_error=solution.error,
-                output_sqnr_db=noise.get(step.outputs[0]),
-                input_low=-zero * source.real_scale,
-                input_high=(255 - zero) * source.real_scale,
-                input_scale=source.real_scale,
-                input_zero_point=zero,
+                weight_bytes=codes.q.nbytes,
+                source=encodings.get(source),
+                source_low=seen.low if seen else 0.0,
+                source_high=seen.high if seen else 0.0,
+                output_sqnr_db=noise[step.outputs[0]],
             )
         )
     return tuple(facts)
@@ -100,7 +99,7 @@ def _output_noise(
 
 
 def _decode(codes: Array, encoding: Encoding) -> Array:
-    return np.asarray((codes.astype(np.float32) - encoding.zero_point) * np.float32(encoding.real_scale))
+    return np.asarray((codes.astype(np.float32) - encoding.zero_point) * np.float32(encoding.scale))
 
 
 def sqnr_db(signal: Array, other: Array) -> float:

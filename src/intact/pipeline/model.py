@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from intact import engine, seal
-from intact.errors import IntegrityError
 from intact.graph.view import Port
 from intact.pipeline import artifact
 from intact.pipeline.predict import Predictor
@@ -101,12 +100,3 @@ def open_model(
 
 def _several(value: Any) -> tuple[Any, ...]:
     return tuple(value) if isinstance(value, list | tuple) else (value,)
-
-
-def check_header(header: Mapping[str, Any]) -> None:
-    """Refuse a header of another version."""
-    if header.get("version") != artifact.HEADER_VERSION:
-        raise IntegrityError(
-            f"the header is of version {header.get('version')!r}, not {artifact.HEADER_VERSION}",
-            hint="open it with the version of intact that wrote it",
-        )

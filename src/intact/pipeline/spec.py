@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import importlib.util
+import inspect
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import onnx
@@ -18,14 +19,9 @@ from intact.errors import DataError, ModelError, UsageError
 from intact.graph.capture import DynamicAxes, capture
 from intact.graph.load import load
 
-if TYPE_CHECKING:
-    import torch
-
 Array = NDArray[Any]
-Arrays = Mapping[str, Array]
 Predict = Callable[[Any], Any]
 Evaluate = Callable[[Predict], Any]
-Source = "str | Path | bytes | onnx.ModelProto | torch.nn.Module"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,7 +32,8 @@ class Spec:
         model: A torch module, the path of an ONNX file, the bytes of one, or a ModelProto.
         inputs: Example inputs, needed for a torch module: one array (or tensor) for each argument of `forward`, as a
             mapping by name, a sequence in order, or the one array itself. The first axis is the batch.
-        calibration: Inputs like `inputs` with many rows, or an iterable of such pieces. Typically 100 to 1,000 rows.
+        calibration: Inputs like `inputs` with many rows; or a list (any iterable) of such pieces, whose shapes may
+            differ, so that sentences need no padding. Typically 100 to 1,000 rows.
         evaluate: `evaluate(predict)` runs `predict` on held-out data and returns one score an example (higher is
             better; their mean is the metric), or one float. `predict` takes what the model takes and returns an array,
             or a mapping of them where the model has several outputs.
@@ -78,8 +75,6 @@ class Spec:
 
 
 def _forward_names(module: Any) -> list[str]:
-    import inspect
-
     kinds = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
     parameters = inspect.signature(module.forward).parameters.values()
     names = [parameter.name for parameter in parameters if parameter.kind in kinds]
@@ -107,16 +102,20 @@ def as_arrays(data: Any, names: Sequence[str]) -> dict[str, Array]:
     return {name: _as_array(value, name) for name, value in zip(names, values, strict=False)}
 
 
-def join(data: Any, names: Sequence[str]) -> dict[str, Array]:
-    """Return calibration data, given whole or as an iterable of pieces, as whole arrays by name."""
-    if isinstance(data, Mapping | tuple | list | np.ndarray) or hasattr(data, "__array__"):
-        return as_arrays(data, names)
+def as_pieces(data: Any, names: Sequence[str]) -> list[dict[str, Array]]:
+    """Return calibration data as pieces, each with arrays by name; a whole is one piece.
+
+    Raises:
+        DataError: No pieces, or something that is no array.
+    """
+    if isinstance(data, Mapping | tuple | np.ndarray) or hasattr(data, "__array__"):
+        return [as_arrays(data, names)]
     if not isinstance(data, Iterable):
         raise DataError(f"the calibration data are a {type(data).__name__}, not arrays or an iterable of them")
     pieces = [as_arrays(piece, names) for piece in data]
     if not pieces:
         raise DataError("the calibration data hold no pieces", hint="give at least one example")
-    return {name: np.concatenate([piece[name] for piece in pieces]) for name in pieces[0]}
+    return pieces
 
 
 def _as_array(value: Any, name: str) -> Array:
@@ -167,20 +166,3 @@ def _import(path: Path) -> ModuleType:
     sys.path.insert(0, str(path.parent.resolve()))
     module_spec.loader.exec_module(module)
     return module
-
-
-def read_npz(path: Path) -> dict[str, Array]:
-    """Read arrays from an .npz file; never a pickle.
-
-    Raises:
-        DataError: No such file, not .npz, or it holds Python objects.
-    """
-    try:
-        with np.load(path, allow_pickle=False) as archive:
-            return {name: archive[name] for name in archive.files}
-    except FileNotFoundError as error:
-        raise DataError(f"no data file at '{path}'") from error
-    except (ValueError, OSError, EOFError, KeyError, AttributeError) as error:
-        raise DataError(
-            f"'{path}' is not an .npz file of plain arrays: {error}", hint="write it with numpy.savez"
-        ) from error

@@ -95,6 +95,13 @@ def index(tensors: Sequence[tuple[str, Sequence[int]]]) -> bytes:
     return struct.pack("<Q", len(text)) + text
 
 
+def segment_count(size_bytes: int, *, sealed: bool) -> int:
+    """Return how many pieces `segments` yields."""
+    if size_bytes == 0:
+        return 0
+    return max(1, -(-(size_bytes - (PREFIX_BYTES if sealed else 0)) // SEGMENT_BYTES))
+
+
 def segments(size_bytes: int, *, sealed: bool) -> Iterator[tuple[int, int]]:
     """Yield the (start, end) of each digest segment of a tensor's bytes in the file.
 

@@ -124,7 +124,7 @@ def _check(manifest: Manifest) -> None:
     digests = [manifest.header.sha256, manifest.lineage.sha256, manifest.key_commitment or "0" * 64]
     for number, entry in enumerate(manifest.tensors):
         size = layout.nbytes(entry.dtype, entry.shape, f"tensor {number} in manifest.json")
-        if len(entry.segments) != sum(1 for _ in layout.segments(size, sealed=manifest.sealed)):
+        if len(entry.segments) != layout.segment_count(size, sealed=manifest.sealed):
             raise IntegrityError(f"tensor {number} in manifest.json has another number of digests than its size needs")
         if manifest.sealed and (entry.dtype, entry.shape) != ("U8", (size,)):
             raise IntegrityError(f"tensor {number} in manifest.json is not ciphertext")

@@ -94,12 +94,11 @@ def check(folder: Folder, manifest: Manifest) -> None:
     Raises:
         IntegrityError: It is not, byte for byte, what the manifest describes.
     """
-    _check_index(folder, manifest)
 
     def work(segment: Segment, scratch: memoryview) -> None:
         _fetch(folder, segment, scratch)
 
-    _spread(_plan(manifest), work)
+    _spread(_plan(manifest, _check_index(folder, manifest)), work)
 
 
 def read(folder: Folder, manifest: Manifest, specs: Sequence[TensorSpec], keys: Sequence[Secret]) -> list[NDArray[Any]]:
@@ -117,7 +116,7 @@ def read(folder: Folder, manifest: Manifest, specs: Sequence[TensorSpec], keys: 
     Raises:
         IntegrityError: The file is not what the manifest describes, or does not open under `keys`.
     """
-    _check_index(folder, manifest)
+    plan = _plan(manifest, _check_index(folder, manifest))
     blocks = _allocate(specs)
     views = [block.data for block in blocks]
     openers: dict[int, Opener] = {}
@@ -135,7 +134,6 @@ def read(folder: Folder, manifest: Manifest, specs: Sequence[TensorSpec], keys: 
         plain = views[number][first * CHUNK_BYTES : (first + layout.SEGMENT_CHUNKS) * CHUNK_BYTES]
         openers[number].open_run(first, wire, plain)
 
-    plan = _plan(manifest)
     if manifest.sealed:
         _spread([segment for segment in plan if segment.start == 0], decrypt)  # these hold the prefixes
         _spread([segment for segment in plan if segment.start > 0], decrypt)
@@ -159,8 +157,8 @@ def check_kinds(manifest: Manifest, specs: Sequence[TensorSpec]) -> None:
             raise IntegrityError("header and manifest.json do not have the same tensors")
 
 
-def _check_index(folder: Folder, manifest: Manifest) -> None:
-    """Raise IntegrityError unless the file has the size and the head that the manifest's tensors call for.
+def _check_index(folder: Folder, manifest: Manifest) -> int:
+    """Return the size of the head, once file size and head are what the manifest's tensors call for.
 
     The head is not parsed: there is one right head, and it is compared.
     """
@@ -174,11 +172,12 @@ def _check_index(folder: Folder, manifest: Manifest) -> None:
     folder.read_into(layout.WEIGHTS, 0, memoryview(found))
     if found != wanted:
         raise IntegrityError(f"{layout.WEIGHTS} has another index than manifest.json calls for")
+    return len(wanted)
 
 
-def _plan(manifest: Manifest) -> list[Segment]:
-    """Return every segment of the file, in order."""
-    plan, offset = [], len(manifest.index)
+def _plan(manifest: Manifest, offset: int) -> list[Segment]:
+    """Return every segment of the file, in order; the first tensor begins at `offset`."""
+    plan = []
     for number, entry in enumerate(manifest.tensors):
         size = layout.nbytes(entry.dtype, entry.shape, "tensor")
         spans = layout.segments(size, sealed=manifest.sealed)

@@ -10,6 +10,7 @@ from json.encoder import encode_basestring as _quote
 from typing import Any
 
 from intact.errors import IntegrityError, UsageError
+from intact.wire.place import Place, show
 
 LIMIT_BYTES = 16 * 2**20
 """Longest document `decode` reads unless told otherwise."""
@@ -79,54 +80,54 @@ def decode(data: bytes, *, where: str, limit_bytes: int = LIMIT_BYTES) -> Any:
     return value
 
 
-def _write(value: object, parts: list[str], path: str, depth: int) -> None:
-    """Append the canonical text of `value`, found at `path`, to `parts`."""
-    if value is None or isinstance(value, bool):
-        parts.append({None: "null", True: "true", False: "false"}[value])
-    elif isinstance(value, str):
+def _write(value: object, parts: list[str], place: Place, depth: int) -> None:
+    """Append the canonical text of `value`, found at `place`, to `parts`."""
+    if isinstance(value, str):
         parts.append(_quote(value))
+    elif value is None or isinstance(value, bool):
+        parts.append({None: "null", True: "true", False: "false"}[value])
     elif isinstance(value, int):
         if abs(value) > SAFE_INTEGER:
-            raise UsageError(f"integer at {path} is beyond 2^53 - 1, the largest that JSON keeps exactly")
+            raise UsageError(f"integer at {show(place)} is beyond 2^53 - 1, the largest that JSON keeps exactly")
         parts.append(str(int(value)))
     elif isinstance(value, float):
-        parts.append(_number(value, path))
+        parts.append(_number(value, place))
     elif depth == 0:
-        raise UsageError(f"value at {path} nests deeper than {LIMIT_DEPTH} levels")
+        raise UsageError(f"value at {show(place)} nests deeper than {LIMIT_DEPTH} levels")
     elif isinstance(value, Mapping):
-        _write_object(value, parts, path, depth - 1)
+        _write_object(value, parts, place, depth - 1)
     elif isinstance(value, Sequence) and not isinstance(value, bytes | bytearray | memoryview):
-        _write_array(value, parts, path, depth - 1)
+        _write_array(value, parts, place, depth - 1)
     else:
-        raise UsageError(f"value at {path} has type {type(value).__name__}, which JSON cannot hold")
+        raise UsageError(f"value at {show(place)} has type {type(value).__name__}, which JSON cannot hold")
 
 
-def _write_object(value: Mapping[Any, object], parts: list[str], path: str, depth: int) -> None:
+def _write_object(value: Mapping[Any, object], parts: list[str], place: Place, depth: int) -> None:
     """Append a JSON object with its keys in canonical order."""
     if not all(isinstance(key, str) for key in value):
-        raise UsageError(f"object at {path} has a key that is not text")
+        raise UsageError(f"object at {show(place)} has a key that is not text")
     separator = "{"
-    for key in sorted(value, key=lambda key: key.encode("utf-16-be", "surrogatepass")):
+    for key in sorted(value) if all(map(str.isascii, value)) else sorted(value, key=_utf16):
         parts.append(f"{separator}{_quote(key)}:")
-        _write(value[key], parts, f"{path}.{ascii(key)[1:-1]}", depth)
+        _write(value[key], parts, (place, key), depth)
         separator = ","
     parts.append("}" if value else "{}")
 
 
-def _write_array(value: Sequence[object], parts: list[str], path: str, depth: int) -> None:
+def _write_array(value: Sequence[object], parts: list[str], place: Place, depth: int) -> None:
     """Append a JSON array."""
     separator = "["
     for index, item in enumerate(value):
         parts.append(separator)
-        _write(item, parts, f"{path}[{index}]", depth)
+        _write(item, parts, (place, index), depth)
         separator = ","
     parts.append("]" if value else "[]")
 
 
-def _number(value: float, path: str) -> str:
+def _number(value: float, place: Place) -> str:
     """Return `value` as ECMAScript's Number::toString writes it (ECMA-262, section 6.1.6.1.20)."""
     if not math.isfinite(value):
-        raise UsageError(f"number at {path} is not finite")
+        raise UsageError(f"number at {show(place)} is not finite")
     if value == 0:
         return "0"
     _, raw, shift = Decimal(float.__repr__(abs(value))).as_tuple()
@@ -143,6 +144,11 @@ def _number(value: float, path: str) -> str:
         mantissa = digits if count == 1 else f"{digits[0]}.{digits[1:]}"
         text = f"{mantissa}e{point - 1:+d}"
     return f"-{text}" if value < 0 else text
+
+
+def _utf16(key: str) -> bytes:
+    """Return what keys are sorted by: their UTF-16 code units (RFC 8785, section 3.2.3)."""
+    return key.encode("utf-16-be", "surrogatepass")
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -6,13 +6,15 @@ import dataclasses
 import re
 import types
 import typing
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache
-from typing import Any, TypeVar, cast
+from typing import Any, TypeAlias, TypeVar, cast
 
 from intact.errors import IntegrityError
+from intact.wire.place import Place, show
 
 Record = TypeVar("Record")
+Reader: TypeAlias = Callable[[Any, Place], Any]
 
 _HEX = re.compile(r"(?:[0-9a-f]{2})*")
 
@@ -52,51 +54,64 @@ def from_json(kind: type[Record], value: Any, *, where: str) -> Record:
     Raises:
         IntegrityError: A field is missing or unknown, or has another type than its annotation.
     """
-    hints = _hints(cast("Any", kind))
-    if not isinstance(value, dict):
-        raise IntegrityError(f"{where} is not an object")
-    if value.keys() != hints.keys():
-        wrong = sorted(value.keys() ^ hints.keys())[0]
-        state = "unknown" if wrong in value else "missing"
-        raise IntegrityError(f"{where} has {state} field {wrong!a}")
-    return kind(**{name: _take(hint, value[name], f"{where}.{name}") for name, hint in hints.items()})
+    return cast("Record", _reader(cast("Any", kind))(value, where))
 
 
 @cache
-def _hints(kind: Any) -> dict[str, Any]:
-    """Return the resolved annotations of the fields of `kind`."""
-    hints = typing.get_type_hints(kind)
-    return {field.name: hints[field.name] for field in dataclasses.fields(kind)}
-
-
-def _take(hint: Any, value: Any, where: str) -> Any:
-    """Return `value` as the annotation `hint` wants it."""
+def _reader(hint: Any) -> Reader:
+    """Return the function that takes a JSON value as the annotation `hint` wants it."""
     if hint is Any:
-        return value
+        return lambda value, place: value
     if dataclasses.is_dataclass(hint):
-        return from_json(cast("type[Any]", hint), value, where=where)
+        return _record_reader(hint)
     origin, arguments = typing.get_origin(hint), typing.get_args(hint)
     if origin in (types.UnionType, typing.Union):
-        (inner,) = (argument for argument in arguments if argument is not type(None))
-        return None if value is None else _take(inner, value, where)
+        (some,) = (_reader(argument) for argument in arguments if argument is not type(None))
+        return lambda value, place: None if value is None else some(value, place)
     if origin is tuple:
-        items = _plain(list, value, where)
-        return tuple(_take(arguments[0], item, f"{where}[{index}]") for index, item in enumerate(items))
+        item = _reader(arguments[0])
+        return lambda value, place: tuple(
+            item(part, (place, index)) for index, part in enumerate(_exactly(list, value, place))
+        )
     if origin is not None and issubclass(origin, Mapping):
-        members = _plain(dict, value, where)
-        return {key: _take(arguments[1], item, f"{where}.{key!a}") for key, item in members.items()}
-    if hint is float and type(value) is int:  # canonical JSON writes 1.0 as 1
-        return float(value)
+        member = _reader(arguments[1])
+        return lambda value, place: {
+            key: member(part, (place, key)) for key, part in _exactly(dict, value, place).items()
+        }
     if hint is bytes:
-        text = _plain(str, value, where)
-        if _HEX.fullmatch(text) is None:
-            raise IntegrityError(f"{where} is not lower-case hex")
-        return bytes.fromhex(text)
-    return _plain(hint, value, where)
+        return _hex
+    if hint is float:
+        return lambda value, place: float(value) if type(value) is int else _exactly(float, value, place)  # 1.0 is 1
+    return lambda value, place: _exactly(hint, value, place)
 
 
-def _plain(kind: type, value: Any, where: str) -> Any:
+def _record_reader(kind: Any) -> Reader:
+    """Return the function that builds the dataclass `kind`."""
+    hints = typing.get_type_hints(kind)
+    readers = {field.name: _reader(hints[field.name]) for field in dataclasses.fields(kind)}
+
+    def read(value: Any, place: Place) -> Any:
+        if type(value) is not dict:
+            raise IntegrityError(f"{show(place)} is not an object")
+        if value.keys() != readers.keys():
+            wrong = min(value.keys() ^ readers.keys())
+            state = "unknown" if wrong in value else "missing"
+            raise IntegrityError(f"{show(place)} has {state} field {wrong!a}")
+        return kind(**{name: reader(value[name], (place, name)) for name, reader in readers.items()})
+
+    return read
+
+
+def _hex(value: Any, place: Place) -> bytes:
+    """Return the bytes that `value` writes in lower-case hex."""
+    text = _exactly(str, value, place)
+    if _HEX.fullmatch(text) is None:
+        raise IntegrityError(f"{show(place)} is not lower-case hex")
+    return bytes.fromhex(text)
+
+
+def _exactly(kind: type, value: Any, place: Place) -> Any:
     """Return `value`, which must be exactly of type `kind`: a bool is no int here."""
     if type(value) is not kind:
-        raise IntegrityError(f"{where} is {type(value).__name__}, wanted {kind.__name__}")
+        raise IntegrityError(f"{show(place)} is {type(value).__name__}, wanted {kind.__name__}")
     return value

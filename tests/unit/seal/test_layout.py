@@ -19,6 +19,7 @@ def test_segments_cover_a_tensor_once_and_end_where_chunks_end(size: int, sealed
     spans = list(layout.segments(size, sealed=sealed))
     assert [start for start, _ in spans] == [0, *[end for _, end in spans[:-1]]][: len(spans)]
     assert (spans[-1][1] if spans else 0) == size
+    assert len(spans) == layout.segment_count(size, sealed=sealed)
     if sealed:
         assert all((end - PREFIX_BYTES) % WIRE_CHUNK_BYTES == 0 for _, end in spans[:-1])
 

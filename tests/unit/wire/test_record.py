@@ -74,7 +74,7 @@ def test_every_record_comes_back(record: Outer) -> None:
         ({"parts": [{"count": True, "ratio": 1}]}, r"outer.parts\[0\].count is bool, wanted int"),
         ({"parts": [{"count": 1}]}, r"outer.parts\[0\] has missing field 'ratio'"),
         ({"parts": [7]}, r"outer.parts\[0\] is not an object"),
-        ({"named": {"a": "b"}}, "outer.named.'a' is str, wanted int"),
+        ({"named": {"a": "b"}}, "outer.named.a is str, wanted int"),
         ({"more": 1}, "outer has unknown field 'more'"),
     ],
 )

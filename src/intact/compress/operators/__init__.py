@@ -10,6 +10,7 @@ from functools import cache
 from typing import TYPE_CHECKING
 
 from intact.compress.recipe import LayerRecipe, Recipe
+from intact.graph.change import only_consumer
 from intact.graph.view import Dim, Graph, Node
 
 if TYPE_CHECKING:
@@ -56,15 +57,17 @@ class Operator:
         layouts: Where it is at work.
         moves: It only moves codes; its output has the encoding of its input.
         makes_codes: Its outputs are codes even where only float steps read them.
+        exact: Every engine computes it to the bit.
     """
 
     name: str
     claim: Callable[[Context, Node], Claim | Refusal | None]
-    reads: Callable[[Graph, tuple[Node, ...]], tuple[str, ...]]
+    reads: Callable[[Graph, Step], tuple[str, ...]]
     emit: Callable[[Emitter, Step], None]
     layouts: frozenset[str] = frozenset({"codes"})
     moves: bool = False
     makes_codes: bool = True
+    exact: bool = True
 
 
 @cache
@@ -74,20 +77,14 @@ def operators() -> dict[str, Operator]:
     return {name: importlib.import_module(f"{__name__}.{name}").OPERATOR for name in names}
 
 
-def first_input(graph: Graph, nodes: tuple[Node, ...]) -> tuple[str, ...]:
+def first_input(graph: Graph, step: Step) -> tuple[str, ...]:
     """The data input of the first node."""
-    return (nodes[0].inputs[0],)
+    return (step.nodes[0].inputs[0],)
 
 
-def computed_inputs(graph: Graph, nodes: tuple[Node, ...]) -> tuple[str, ...]:
+def computed_inputs(graph: Graph, step: Step) -> tuple[str, ...]:
     """All inputs of the first node that are not constants."""
-    return tuple(dict.fromkeys(name for name in nodes[0].present() if graph.constant(name) is None))
-
-
-def only_consumer(graph: Graph, name: str) -> Node | None:
-    """The one node that reads `name`, unless it is also an output of the graph."""
-    consumers = graph.consumers.get(name, ())
-    return consumers[0] if len(consumers) == 1 and name not in graph.output_names else None
+    return tuple(dict.fromkeys(name for name in step.nodes[0].present() if graph.constant(name) is None))
 
 
 def with_relu(graph: Graph, node: Node) -> tuple[Node, ...]:

@@ -42,7 +42,7 @@ def emit(emitter: Emitter, step: Step) -> None:
     node = step.nodes[0]
     encoding = emitter.encodings[node.inputs[0]]
     codes = [
-        int(np.clip(np.rint(bound / encoding.real_scale) + encoding.zero_point, 0, 255))
+        int(np.clip(np.rint(bound / encoding.scale) + encoding.zero_point, 0, 255))
         for bound in bounds(emitter.graph, node)
     ]
     source = emitter.codes(node.inputs[0])

@@ -128,7 +128,7 @@ def emit(emitter: Emitter, step: Step) -> None:
 def _table(emitter: Emitter, chain: tuple[Node, ...], root: str, output: str) -> NDArray[np.uint8]:
     """The code of f(x) for each of the 256 codes of x."""
     source, target = emitter.encodings[root], emitter.encodings[output]
-    values = ((np.arange(256) - source.zero_point) * source.real_scale).astype(np.float32)
+    values = ((np.arange(256) - source.zero_point) * source.scale).astype(np.float32)
     ports = [Port(name=name, dtype=np.dtype(np.float32), shape=(256,)) for name in (root, output)]
     graph = Graph(nodes=chain, constants=emitter.graph.constants, inputs=(ports[0],), outputs=(ports[1],))
     result: NDArray[Any] = Runner(graph.with_nodes(chain), threads=1)({root: values})[output]
@@ -136,4 +136,4 @@ def _table(emitter: Emitter, chain: tuple[Node, ...], root: str, output: str) ->
     return np.asarray(np.clip(codes, 0, 255).astype(np.uint8))
 
 
-OPERATOR = Operator(name="lookup", claim=claim, reads=lambda graph, nodes: (_root(graph, nodes[0]),), emit=emit)
+OPERATOR = Operator(name="lookup", claim=claim, reads=lambda graph, step: (_root(graph, step.nodes[0]),), emit=emit)

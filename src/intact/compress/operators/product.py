@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from intact.compress.operators import Claim, Context, Operator, Refusal, first_input, layer_name, only_consumer
-from intact.compress.solve import Layer, solve
+from intact.compress.operators import Claim, Context, Operator, Refusal
+from intact.compress.solve import Layer, Solution, solve
+from intact.compress.weights import bias_of, channel_axis, rows_of, stored
+from intact.graph.change import constant_operand, only_consumer
 from intact.graph.view import Graph, Node
 
 if TYPE_CHECKING:
@@ -16,6 +18,10 @@ if TYPE_CHECKING:
     from intact.compress.plan import Step
 
 Array = NDArray[Any]
+
+ROW_SCALE = np.float32(1 / 127)
+"""Dynamic rows are divided by their greatest magnitude, and then have this scale and the zero point 128."""
+LEAST_ROW = np.float32(1e-12)
 
 
 def claim(context: Context, node: Node) -> Claim | Refusal | None:
@@ -32,12 +38,12 @@ def claim(context: Context, node: Node) -> Claim | Refusal | None:
         return Refusal(reason=f"MatMul with a constant of {weight.ndim} axes")
     if len(node.inputs) > 2 and node.inputs[2] and graph.constant(node.inputs[2]) is None:
         return Refusal(reason=f"{node.op} with a computed bias")
-    name = layer_name(node)
-    recipe = context.recipe.layer(name)
     nodes = _with_bias_add(graph, node)
     relu = only_consumer(graph, nodes[-1].output)
     if relu is not None and relu.op == "Relu":
         nodes = (*nodes, relu)
+    name = _name(graph, nodes)
+    recipe = context.recipe.layer(name)
     if recipe.weights == "float":
         return Refusal(reason="the recipe leaves it in float", nodes=nodes)
     return Claim(nodes=nodes, layer=name, recipe=recipe)
@@ -47,76 +53,149 @@ def _with_bias_add(graph: Graph, node: Node) -> tuple[Node, ...]:
     add = only_consumer(graph, node.output) if node.op == "MatMul" else None
     if add is None or add.op != "Add":
         return (node,)
-    bias = next((graph.constants[name] for name in add.inputs if name in graph.constants), None)
+    bias = constant_operand(graph, add)
     columns = graph.constants[node.inputs[1]].shape[1]
-    return (node, add) if bias is not None and bias.shape in ((columns,), (1, columns), (1, 1, columns)) else (node,)
+    fits = bias is not None and graph.constants[bias].shape in ((columns,), (1, columns), (1, 1, columns))
+    return (node, add) if fits else (node,)
+
+
+def _name(graph: Graph, nodes: tuple[Node, ...]) -> str:
+    """The name a person knows the layer by: its weight's or its bias's, without the ending."""
+    names = [name for node in nodes[:2] for name in node.present() if graph.constant(name) is not None]
+    for ending in (".weight", ".bias"):
+        for name in names:
+            if name.endswith(ending):
+                return name.removesuffix(ending)
+    return nodes[0].name or nodes[0].output
+
+
+def reads(graph: Graph, step: Step) -> tuple[str, ...]:
+    """The input, where it has a static code."""
+    assert step.recipe is not None  # every product step has settings
+    return (step.nodes[0].inputs[0],) if step.recipe.activations == "static" else ()
 
 
 def emit(emitter: Emitter, step: Step) -> None:
-    """Write DequantizeLinear of input, weight and bias, the product, and QuantizeLinear of the output."""
-    node = step.nodes[0]
-    rows, bias = weights_of(emitter.graph, step)
+    """Write the product in the form that its activations ask for."""
+    assert step.recipe is not None
+    {"static": _emit_static, "dynamic": _emit_dynamic, "none": _emit_weight_only}[step.recipe.activations](
+        emitter, step
+    )
+
+
+def _emit_static(emitter: Emitter, step: Step) -> None:
+    """DequantizeLinear of input, weight and bias, the product, and QuantizeLinear of the output."""
+    node, output = step.nodes[0], step.outputs[0]
     source = emitter.encodings[node.inputs[0]]
-    target = emitter.encodings.get(step.outputs[0]) if step.outputs[0] in emitter.plan.coded else None
+    target = emitter.encodings.get(output) if output in emitter.plan.coded else None
+    relu = step.nodes[-1].op == "Relu" and target is None
+    bias = bias_of(emitter.graph, step.nodes)
+    # onnxruntime fuses a Gemm or a float bias with Relu before it sees the codes: bias and Relu then stand alone
+    apart = node.op == "MatMul" or (node.op == "Gemm" and relu)
+    solution = _solve(emitter, step, factor=source.factor, bias=None if apart else bias)
+    inputs = [emitter.quantized(node.inputs[0]), _weight(emitter, step, solution, as_matmul=apart)]
+    if solution.bias is not None:
+        scales = np.float32(source.scale) * solution.codes.encoding.scale
+        names = (emitter.constant(f"{step.layer}.b", solution.bias), emitter.constant(f"{step.layer}.t", scales))
+        inputs.append(emitter.node("DequantizeLinear", names, f"{step.layer}.bf", axis=0))
+    op, attributes = ("MatMul", {}) if apart else (node.op, dict(node.attributes))
+    chain = [(op, tuple(inputs), attributes)]
+    if apart and bias is not None:
+        chain.append(("Add", (emitter.constant(f"{step.layer}.b", bias.astype(np.float32)),), {}))
+    if relu:
+        chain.append(("Relu", (), {}))
+    _write_chain(emitter, step, chain)
+
+
+def _emit_dynamic(emitter: Emitter, step: Step) -> None:
+    """Divide each row by its greatest magnitude, multiply in codes, and multiply the row back.
+
+    The code of a row depends on that row alone, so a batch cannot reveal or disturb another's.
+    """
+    node, layer = step.nodes[0], step.layer
+    source = emitter.real(node.inputs[0])
+    rank = emitter.graph.constants[node.inputs[1]].ndim
+    axes = np.arange(1, rank) if node.op == "Conv" else np.array([-1])
+    magnitude = emitter.node("Abs", (source,), f"{layer}.abs")
+    over = emitter.constant(f"{layer}.axes", axes.astype(np.int64))
+    greatest = emitter.node("ReduceMax", (magnitude, over), f"{layer}.max", keepdims=1)
+    row = emitter.node("Max", (greatest, emitter.scalar(LEAST_ROW, np.float32)), f"{layer}.row")
+    unit = emitter.node("Div", (source, row), f"{layer}.unit")
+    scale, zero = emitter.scalar(ROW_SCALE, np.float32), emitter.scalar(128, np.uint8)
+    codes = emitter.node("QuantizeLinear", (unit, scale, zero), f"{layer}.q")
+    back = emitter.node("DequantizeLinear", (codes, scale, zero), f"{layer}.r")
+    solution = _solve(emitter, step, factor=np.ones((), np.float32), bias=None)
+    as_matmul = node.op != "Conv"
+    weight = _weight(emitter, step, solution, as_matmul=as_matmul)
+    attributes = {} if as_matmul else dict(node.attributes)
+    chain = [("MatMul" if as_matmul else "Conv", (back, weight), attributes), ("Mul", (row,), {})]
+    _write_chain(emitter, step, chain + _float_ending(emitter, step))
+
+
+def _emit_weight_only(emitter: Emitter, step: Step) -> None:
+    """The float product of a DequantizeLinear of the weight."""
+    node = step.nodes[0]
+    solution = _solve(emitter, step, factor=np.ones((), np.float32), bias=None)
+    as_matmul = node.op != "Conv"
+    weight = _weight(emitter, step, solution, as_matmul=as_matmul)
+    attributes = {} if as_matmul else dict(node.attributes)
+    first = ("MatMul" if as_matmul else "Conv", (emitter.real(node.inputs[0]), weight), attributes)
+    _write_chain(emitter, step, [first, *_float_ending(emitter, step)])
+
+
+def _float_ending(emitter: Emitter, step: Step) -> list[tuple[str, tuple[str, ...], dict[str, Any]]]:
+    """The bias and the Relu of a step, in float."""
+    chain: list[tuple[str, tuple[str, ...], dict[str, Any]]] = []
+    bias = bias_of(emitter.graph, step.nodes)
+    if bias is not None:
+        trailing = emitter.graph.constants[step.nodes[0].inputs[1]].ndim - 2 if step.nodes[0].op == "Conv" else 0
+        shaped = bias.astype(np.float32).reshape(-1, *([1] * trailing))
+        chain.append(("Add", (emitter.constant(f"{step.layer}.b", shaped),), {}))
+    if step.nodes[-1].op == "Relu":
+        chain.append(("Relu", (), {}))
+    return chain
+
+
+def _solve(emitter: Emitter, step: Step, *, factor: Array, bias: Array | None) -> Solution:
+    assert step.recipe is not None
+    node, output = step.nodes[0], step.outputs[0]
     layer = Layer(
         name=step.layer,
-        weights=(rows * np.float32(source.factor)).astype(np.float32),
+        weights=rows_of(emitter.graph, node) * factor,
         bias=bias,
-        source=source,
-        target=target,
-        power_of_two=emitter.plan.power_of_two,
+        source=emitter.encodings.get(node.inputs[0]) if step.recipe.activations == "static" else None,
+        target=emitter.encodings.get(output) if output in emitter.plan.coded else None,
+        power_of_two=emitter.plan.power_of_two and step.recipe.activations == "static",
     )
-    assert step.recipe is not None  # every product step has settings
     solution = solve(layer, step.recipe, emitter.generator)
     emitter.solutions[step.layer] = solution
-    _write(emitter, step, solution, relu=step.nodes[-1].op == "Relu" and target is None)
+    return solution
 
 
-def weights_of(graph: Graph, step: Step) -> tuple[Array, Array | None]:
-    """The layer's weights as rows of output channels, and its bias."""
-    node = step.nodes[0]
-    weight = graph.constants[node.inputs[1]]
-    rows = weight.T if node.op == "MatMul" else weight.reshape(len(weight), -1)
-    bias = graph.constant(node.inputs[2]) if len(node.inputs) > 2 else None
-    if len(step.nodes) > 1 and step.nodes[1].op == "Add":
-        name = next(name for name in step.nodes[1].inputs if name in graph.constants)
-        bias = graph.constants[name].reshape(-1)
-    return np.ascontiguousarray(rows, np.float32), bias
-
-
-def _write(emitter: Emitter, step: Step, solution: Any, *, relu: bool) -> None:
+def _weight(emitter: Emitter, step: Step, solution: Solution, *, as_matmul: bool) -> str:
+    """Write DequantizeLinear of the weight codes, in the operator's own layout or as a MatMul's."""
     node = step.nodes[0]
     shape = emitter.graph.constants[node.inputs[1]].shape
-    codes = solution.codes.q
-    axis = 1 if node.op == "MatMul" else 0
-    stored = np.ascontiguousarray(codes.T) if node.op == "MatMul" else codes.reshape(shape)
+    codes = np.ascontiguousarray(solution.codes.q.T) if as_matmul else stored(solution.codes.q, node, shape)
     scales = np.asarray(solution.codes.encoding.scale, np.float32)
-    name = step.layer
-    weight = emitter.node(
-        "DequantizeLinear",
-        (emitter.constant(f"{name}.w", stored), emitter.constant(f"{name}.s", scales)),
-        f"{name}.wf",
-        axis=axis,
-    )
-    inputs = [emitter.quantized(node.inputs[0]), weight]
-    if solution.bias is not None:
-        bias_scales = np.float32(emitter.encodings[node.inputs[0]].scale) * scales
-        source = (emitter.constant(f"{name}.b", solution.bias), emitter.constant(f"{name}.t", bias_scales))
-        inputs.append(emitter.node("DequantizeLinear", source, f"{name}.bf", axis=0))
-    op, attributes = node.op, dict(node.attributes)
-    if node.op == "MatMul" and solution.bias is not None:
-        middle = emitter.node("MatMul", tuple(inputs[:2]), f"{name}.m")
-        inputs, op, attributes = [middle, inputs[2]], "Add", {}
-    if relu:
-        inner = emitter.node(op, tuple(inputs), f"{name}.a", **attributes)
-        inputs, op, attributes = [inner], "Relu", {}
-    emitter.put(op, tuple(inputs), step.outputs[0], **attributes)
+    inputs = (emitter.constant(f"{step.layer}.w", codes), emitter.constant(f"{step.layer}.s", scales))
+    axis = 1 if as_matmul else channel_axis(node)
+    return emitter.node("DequantizeLinear", inputs, f"{step.layer}.wf", axis=axis)
+
+
+def _write_chain(emitter: Emitter, step: Step, chain: list[tuple[str, tuple[str, ...], dict[str, Any]]]) -> None:
+    """Write operators one after the other; each but the first reads the one before as its first input."""
+    before: tuple[str, ...] = ()
+    for number, (op, inputs, attributes) in enumerate(chain[:-1]):
+        before = (emitter.node(op, (*before, *inputs), f"{step.layer}.{number}", **attributes),)
+    op, inputs, attributes = chain[-1]
+    emitter.put(op, (*before, *inputs), step.outputs[0], **attributes)
 
 
 OPERATOR = Operator(
     name="product",
     claim=claim,
-    reads=first_input,
+    reads=reads,
     emit=emit,
     layouts=frozenset({"codes", "islands"}),
     makes_codes=False,

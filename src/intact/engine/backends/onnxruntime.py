@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from intact.engine.backend import DEFAULT, Arrays, Backend, EngineError, Options, Session
 from intact.engine.spec import graph_of, specs_of
+from intact.engine.surgery import own_zero_points
 from intact.graph.program import Program
 
 SETTINGS: Final[Mapping[str, Mapping[str, str]]] = {
@@ -45,6 +46,7 @@ def _load(program: Program, options: Options, variant: str) -> Session:
     import onnxruntime
 
     inputs, outputs = specs_of(graph_of(program).graph)
+    program = own_zero_points(program) if variant == "wide" else program
     names = [output.name for output in outputs]
     tensors = {name: np.ascontiguousarray(tensor) for name, tensor in program.tensors.items()}
     try:

@@ -5,28 +5,22 @@ It needs help to keep the integers of the definition, so the graph it is given i
 - its input quantizer rounds near ties in its own way, so codes are computed in numpy and it starts from those;
 - between a convolution and an addition it leaves out the rounding, so that rounding becomes a node of its own.
 
-A library that crashes takes the whole process along, so it is first tried in a child process.
+It crashes on some hosts and on some models, so it is fragile: new models are tried in a child process first.
 """
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from collections.abc import Mapping
-from functools import lru_cache
 from importlib.util import find_spec
 from threading import local
 from typing import Any, Final
 
 from numpy.typing import NDArray
 
-from intact.engine.backend import Arrays, Backend, EngineError, Options, Session
+from intact.engine.backend import DEFAULT, Arrays, Backend, EngineError, Options, Session
 from intact.engine.spec import graph_of, specs_of
 from intact.engine.surgery import InputQuantizer, peel_inputs, spell_out_rounding
 from intact.graph.program import Program
-
-PROBE: Final = "from intact.engine.backends.openvino import probe; probe()"
-PROBE_TIMEOUT_S: Final = 60
 
 SETTINGS: Final[Mapping[str, Any]] = {
     "INFERENCE_PRECISION_HINT": "f32",  # no bfloat16 on hosts that have it
@@ -36,31 +30,14 @@ SETTINGS: Final[Mapping[str, Any]] = {
     "DYNAMIC_QUANTIZATION_GROUP_SIZE": 0,  # no rounding of activations that the graph does not ask for
 }
 
+VARIANTS: Final[Mapping[str, Mapping[str, Any]]] = {
+    DEFAULT: {},
+    "float": {"LP_TRANSFORMS_MODE": "NO"},  # no integer kernels
+}
 
-@lru_cache(maxsize=1)
+
 def _why_unavailable() -> str | None:
-    if not find_spec("openvino"):
-        return "openvino is not installed"
-    if not sys.executable:
-        return "openvino cannot be tried: no python interpreter to start a child process with"
-    try:
-        child = subprocess.run(
-            [sys.executable, "-c", PROBE], capture_output=True, timeout=PROBE_TIMEOUT_S, check=False, text=True
-        )
-    except subprocess.TimeoutExpired:
-        return f"openvino did not finish a small model within {PROBE_TIMEOUT_S} s"
-    if child.returncode == 0:
-        return None
-    if child.returncode < 0:
-        return f"openvino crashes on this host: a small model ended with signal {-child.returncode}"
-    return f"openvino fails on this host: {(child.stderr.strip().splitlines() or ['no message'])[-1]}"
-
-
-def probe() -> None:
-    """Load and run the canary here; meant for a child process, which may crash."""
-    from intact.engine.canary import check
-
-    check(BACKEND, BACKEND.variants[0])
+    return None if find_spec("openvino") else "openvino is not installed"
 
 
 def _load(program: Program, options: Options, variant: str) -> Session:
@@ -70,7 +47,7 @@ def _load(program: Program, options: Options, variant: str) -> Session:
     model = program.to_proto()
     quantizers = peel_inputs(model)
     spell_out_rounding(model)
-    settings = {**SETTINGS, "INFERENCE_NUM_THREADS": options.threads or 0}
+    settings = {**SETTINGS, **VARIANTS[variant], "INFERENCE_NUM_THREADS": options.threads or 0}
     try:
         core = openvino.Core()
         compiled = core.compile_model(core.read_model(model.SerializeToString()), "CPU", settings)
@@ -102,4 +79,11 @@ def _last_line(failure: RuntimeError) -> str:
     return (str(failure).strip().splitlines() or [type(failure).__name__])[-1]
 
 
-BACKEND = Backend(name="openvino", why_unavailable=_why_unavailable, load=_load, package="openvino")
+BACKEND = Backend(
+    name="openvino",
+    why_unavailable=_why_unavailable,
+    load=_load,
+    variants=tuple(VARIANTS),
+    package="openvino",
+    fragile=True,
+)

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from intact.engine.exact.call import Call
-from intact.engine.exact.value import Exact, Inexact, Ints, Value, align, common, from_float, guard
+from intact.engine.exact.value import Exact, InexactError, Ints, Value, align, common, from_float, guard
 
 CARRIERS: Final = ((24, np.float32), (53, np.float64))
 """Floats that hold every integer below 2**bits, so that BLAS may do the work."""
@@ -83,7 +83,7 @@ def matmul(call: Call) -> Value:
 def gemm(call: Call) -> Value:
     """Return A @ B + C with the transpositions asked for."""
     if call.attributes.get("alpha", 1.0) != 1.0 or call.attributes.get("beta", 1.0) != 1.0:
-        raise Inexact("alpha or beta is not 1")
+        raise InexactError("alpha or beta is not 1")
     a, b = call.exact(0), call.exact(1)
     a = _transposed(a) if call.attributes.get("transA", 0) else a
     b = _transposed(b) if call.attributes.get("transB", 0) else b
@@ -102,7 +102,7 @@ def _transposed(value: Exact) -> Exact:
 
 def _product(a: Exact, b: Exact) -> Exact:
     if a.mantissa.ndim < 2 or b.mantissa.ndim < 2:
-        raise Inexact("a matrix product with a vector")
+        raise InexactError("a matrix product with a vector")
     a, b = align(a, axes=(-1,)), align(b, axes=(-2,))
     bound = _product_bound(a, b)
     kind = carrier(int(bound.max(initial=0)))
@@ -127,7 +127,7 @@ def whole(bound: NDArray[np.float64]) -> Ints:
     """Return integers no smaller than a bound computed in float64.
 
     Raises:
-        Inexact: The bound would leave the headroom.
+        InexactError: The bound would leave the headroom.
     """
     guard(bound)
     margin = np.where(bound < 2.0**53, 0.0, bound * 2.0**-40)  # above 2**53 the float sum may have been rounded down

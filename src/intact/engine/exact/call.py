@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from intact.engine.exact.value import Array, Exact, Inexact, Value
+from intact.engine.exact.value import Array, Exact, InexactError, Value
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,12 +37,12 @@ class Call:
         """Return operand `index`, which must be exact."""
         value = self.optional(index)
         if not isinstance(value, Exact):
-            raise Inexact(f"operand {index} is not an exact value")
+            raise InexactError(f"operand {index} is not an exact value")
         return value
 
     def array(self, index: int) -> Array:
         """Return operand `index`, which must be a plain array."""
         value = self.optional(index)
         if value is None or isinstance(value, Exact):
-            raise Inexact(f"operand {index} is not a plain array")
+            raise InexactError(f"operand {index} is not a plain array")
         return value

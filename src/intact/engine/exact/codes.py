@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from typing import Any, Final, TypeAlias
+
 import numpy as np
 
 from intact.engine.exact.call import Call
-from intact.engine.exact.value import HEADROOM_BITS, Array, Exact, Inexact, Ints, Value, constant, guard
+from intact.engine.exact.value import HEADROOM_BITS, Array, Exact, InexactError, Ints, Value, constant, guard
 
-FAR = 1 << 20
+Integer: TypeAlias = np.dtype[np.integer[Any]]
+
+FAR: Final = 1 << 20
 """Beyond any code: a value this large saturates whatever the zero point."""
 
 
@@ -16,7 +20,7 @@ def dequantize(call: Call) -> Value:
     q, scale, zero = call.array(0), call.array(1), call.optional(2)
     _check_static(call)
     if q.dtype.kind not in "iu" or scale.dtype != np.float32 or call.attributes.get("block_size", 0):
-        raise Inexact("not codes with float32 scales per tensor or per axis")
+        raise InexactError("not codes with float32 scales per tensor or per axis")
     z = np.zeros((), np.int64) if zero is None else np.asarray(zero).astype(np.int64)
     axis = int(call.attributes.get("axis", 1))
     z, scale = _along(z, q.ndim, axis), _along(scale, q.ndim, axis)
@@ -38,20 +42,20 @@ def quantize(call: Call) -> Value:
     dtype, z = _target(call)
     x = call.optional(0)
     if call.attributes.get("block_size", 0) or scale.dtype != np.float32:
-        raise Inexact("not float32 scales per tensor or per axis")
+        raise InexactError("not float32 scales per tensor or per axis")
     axis = int(call.attributes.get("axis", 1))
     if isinstance(x, Exact):
         ndim = x.mantissa.ndim
         exponent = power_of_two(_along(scale, ndim, axis))
         if exponent is None:
-            raise Inexact("the scale is not a power of two")
+            raise InexactError("the scale is not a power of two")
         return quantize_exact(x, exponent, _along(z, ndim, axis), dtype)
     if x is None or x.dtype != np.float32:
-        raise Inexact("operand 0 is not float32")
+        raise InexactError("operand 0 is not float32")
     return quantize_float(x, _along(scale, x.ndim, axis), _along(z, x.ndim, axis), dtype)
 
 
-def quantize_float(x: Array, scale: Array, zero_point: Array, dtype: np.dtype[np.generic]) -> Array:
+def quantize_float(x: Array, scale: Array, zero_point: Array, dtype: Integer) -> Array:
     """Return saturate(rint(float32(x / scale)) + zero_point): the definition of the input quantizer.
 
     Args:
@@ -65,16 +69,17 @@ def quantize_float(x: Array, scale: Array, zero_point: Array, dtype: np.dtype[np
     """
     info = np.iinfo(dtype)
     with np.errstate(over="ignore"):
-        steps = np.rint(np.divide(x, scale, dtype=np.float32))
-    limited = np.clip(steps, -FAR, FAR).astype(np.int32)
-    return np.clip(limited + zero_point, info.min, info.max).astype(dtype)
+        steps = np.asarray(np.divide(x, scale, dtype=np.float32))
+    np.rint(steps, out=steps)
+    steps += zero_point.astype(np.float32)  # integers: exact below 2**24, saturated above
+    return np.clip(steps, info.min, info.max, out=steps).astype(dtype)
 
 
-def quantize_exact(x: Exact, exponent: Ints, zero_point: Ints, dtype: np.dtype[np.generic]) -> Array:
+def quantize_exact(x: Exact, exponent: Ints, zero_point: Ints, dtype: Integer) -> Array:
     """Return saturate(round_half_even(x * 2**-exponent) + zero_point), in integers."""
     info = np.iinfo(dtype)
     rounded = round_half_even(x.mantissa, exponent - x.exponent, x.divisor)
-    return np.clip(rounded + zero_point, info.min, info.max).astype(dtype)
+    return np.asarray(np.clip(rounded + zero_point, info.min, info.max).astype(dtype))
 
 
 def round_half_even(mantissa: Ints, shift: Ints, divisor: int = 1) -> Ints:
@@ -92,7 +97,7 @@ def round_half_even(mantissa: Ints, shift: Ints, divisor: int = 1) -> Ints:
     odd = (mantissa >> down) & 1
     nudge = np.where(down > 0, (np.int64(1) << np.maximum(down - 1, 0)) - 1, 0)
     rounded = (mantissa + (nudge + np.where(down > 0, odd, 0))) >> down
-    return np.clip(rounded, -FAR, FAR) << up
+    return np.asarray(np.clip(rounded, -FAR, FAR) << up)
 
 
 def _round_quotient(mantissa: Ints, shift: Ints, divisor: int) -> Ints:
@@ -104,7 +109,7 @@ def _round_quotient(mantissa: Ints, shift: Ints, divisor: int) -> Ints:
     floor = numerator // denominator
     rest = 2 * (numerator - floor * denominator)  # 0 <= rest < 2 * denominator
     rounded = floor + ((rest > denominator) | ((rest == denominator) & (floor & 1 == 1)))
-    return np.clip(rounded, -FAR, FAR)
+    return np.asarray(np.clip(rounded, -FAR, FAR))
 
 
 def power_of_two(scale: Array) -> Ints | None:
@@ -115,18 +120,18 @@ def power_of_two(scale: Array) -> Ints | None:
 
 def _check_static(call: Call) -> None:
     if not all(call.known[1:]):
-        raise Inexact("a scale or zero point is computed from the input")
+        raise InexactError("a scale or zero point is computed from the input")
 
 
-def _target(call: Call) -> tuple[np.dtype[np.generic], Ints]:
+def _target(call: Call) -> tuple[Integer, Ints]:
     zero = call.optional(2)
     if zero is None:
         if call.attributes.get("output_dtype", 0) not in (0, 2):
-            raise Inexact("codes without a zero point that are not uint8")
+            raise InexactError("codes without a zero point that are not uint8")
         return np.dtype(np.uint8), np.zeros((), np.int64)
     z = np.asarray(zero)
     if z.dtype.kind not in "iu" or z.dtype.itemsize > 2:
-        raise Inexact(f"codes of type {z.dtype}")
+        raise InexactError(f"codes of type {z.dtype}")
     return z.dtype, z.astype(np.int64)
 
 
@@ -135,7 +140,7 @@ def _along(parameter: Array, ndim: int, axis: int) -> Array:
     if parameter.size == 1:
         return parameter.reshape(())
     if parameter.ndim != 1:
-        raise Inexact("blocked scales")
+        raise InexactError("blocked scales")
     shape = [1] * ndim
     shape[axis] = parameter.size
     return parameter.reshape(shape)

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 import onnx
-from onnx.reference import ReferenceEvaluator
 
 from intact.engine.exact.value import Array
 from intact.errors import ModelError
@@ -27,16 +27,33 @@ def evaluator(node: onnx.NodeProto, opsets: Sequence[onnx.OperatorSetIdProto]) -
         )
     if any(attribute.type in (onnx.AttributeProto.GRAPH, onnx.AttributeProto.GRAPHS) for attribute in node.attribute):
         raise ModelError(f"operator {node.op_type} holds a graph of its own, which the reference engine does not run")
-    ready: dict[tuple[np.dtype[np.generic], ...], ReferenceEvaluator] = {}
+    ready: dict[tuple[np.dtype[np.generic], ...], Any] = {}
 
     def evaluate(operands: Sequence[Array | None]) -> list[Array]:
+        if node.op_type == "GatherElements":
+            return [_gather_elements(node, *operands)]
         feeds = {name: value for name, value in zip(node.input, operands, strict=True) if name and value is not None}
         types = tuple(value.dtype for value in feeds.values())
         if types not in ready:  # some operators are defined by a function that depends on the types
+            from onnx.reference import ReferenceEvaluator  # not before it is needed: it takes a while to import
+
             ready[types] = ReferenceEvaluator(_single(node, dict(zip(feeds, types, strict=True)), opsets))
-        return list(ready[types].run(None, feeds))
+        try:
+            return list(ready[types].run(None, feeds))
+        except (ValueError, TypeError, IndexError, KeyError, AttributeError, RuntimeError) as error:
+            shapes = ", ".join(f"{value.dtype}{list(value.shape)}" for value in feeds.values())
+            raise ModelError(f"operator {node.op_type} cannot be applied to {shapes}: {error}") from error
 
     return evaluate
+
+
+def _gather_elements(node: onnx.NodeProto, data: Array | None, indices: Array | None) -> Array:
+    """Do what GatherElements says; the reference implementation fails beyond 64 elements along the axis."""
+    if data is None or indices is None:
+        raise ModelError("operator GatherElements has too few operands")
+    axis = next((a.i for a in node.attribute if a.name == "axis"), 0) % data.ndim
+    within = tuple(slice(None) if i == axis else slice(n) for i, n in enumerate(indices.shape))
+    return np.take_along_axis(data[within], indices % data.shape[axis], axis)
 
 
 def _single(

@@ -13,7 +13,7 @@ from intact.engine.exact import floats
 from intact.engine.exact.call import Call
 from intact.engine.exact.obligations import breaches_of
 from intact.engine.exact.rules import RULES, SELECTING
-from intact.engine.exact.value import Array, Exact, Inexact, Value, to_float32
+from intact.engine.exact.value import Array, Exact, InexactError, Value, to_float32
 from intact.engine.spec import graph_of
 from intact.errors import ModelError
 from intact.graph.program import Program
@@ -164,9 +164,11 @@ def _run(step: Step, values: Mapping[str, Value]) -> tuple[dict[str, Value], Not
     )
     try:
         results, reason = _exactly(call, step)
-    except Inexact as inexact:
+    except InexactError as error:
         plain = [None if operand is None else to_float32(operand) for operand in operands]
-        results, reason = [np.asarray(r) for r in step.evaluate(plain)], _departure(call, plain, str(inexact))
+        results, reason = [np.asarray(r) for r in step.evaluate(plain)], _departure(call, plain, str(error))
+    except (ValueError, IndexError, KeyError, TypeError) as error:
+        raise ModelError(f"node '{step.name}' ({call.op}) cannot be applied to its operands: {error}") from error
     found = Notes(
         departures=(f"{step.name} ({call.op}): {reason}",) if reason else (),
         breaches=tuple(f"{step.name} ({call.op}): {breach}" for breach in breaches_of(call, results)),
@@ -177,7 +179,7 @@ def _run(step: Step, values: Mapping[str, Value]) -> tuple[dict[str, Value], Not
 def _exactly(call: Call, step: Step) -> tuple[list[Value], str]:
     rule = RULES.get(call.op) if step.node.domain in ("", "ai.onnx") else None
     if rule is None:
-        raise Inexact("no exact rule for this operator")
+        raise InexactError("no exact rule for this operator")
     results = rule(call, step.evaluate)
     free = call.op == "DequantizeLinear" and step.inner and not isinstance(results[0], Exact)
     return results, "its scale is no power of two and its output is used inside the graph" if free else ""
@@ -187,7 +189,7 @@ def _departure(call: Call, operands: Sequence[Array | None], reason: str) -> str
     """Return why this evaluation may differ between hosts, or "" where it cannot."""
     exact_inputs = any(isinstance(value, Exact) for value in call.inputs)
     floating = any(operand is not None and operand.dtype.kind in "fc" for operand in operands)
-    return "" if call.op in SELECTING and not exact_inputs or not floating else reason
+    return "" if (call.op in SELECTING and not exact_inputs) or not floating else reason
 
 
 def _joined(a: Notes, b: Notes) -> Notes:

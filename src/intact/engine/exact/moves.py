@@ -11,8 +11,10 @@ from intact.engine.exact.floats import Evaluator
 from intact.engine.exact.value import Array, Exact, Value, align, common, from_float
 
 ONE_SOURCE: Final = frozenset(
-    "DepthToSpace Expand Flatten Gather GatherElements GatherND Identity Reshape Slice SpaceToDepth Split Squeeze "
-    "Tile Transpose Unsqueeze".split()
+    {
+        *("DepthToSpace", "Expand", "Flatten", "Gather", "GatherElements", "GatherND", "Identity", "Reshape"),
+        *("Slice", "SpaceToDepth", "Split", "Squeeze", "Tile", "Transpose", "Unsqueeze"),
+    }
 )
 """Operators whose only data operand is the first; the others are indices, shapes and axes."""
 

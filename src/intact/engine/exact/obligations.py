@@ -14,8 +14,11 @@ from intact.engine.exact.value import Exact, Value
 MANTISSA_LIMIT: Final = 1 << 24
 """float32 holds every integer up to this."""
 
-SHIFT_LIMIT: Final = 16
-"""With a zero point, a code (8 bits) and the bits shifted out must fit into 24 together."""
+SHIFT_LIMIT: Final = 15
+"""With a zero point, a code (8 bits) and the bits shifted out must fit into 24 together, with one to spare."""
+
+SPREAD_LIMIT: Final = 14
+"""The exponents of two codes that are added may lie this far apart."""
 
 DIVISOR_LIMIT: Final = 4096
 """Up to this, the nearest tie lies further away than a float32 quotient can err."""
@@ -29,9 +32,17 @@ def breaches_of(call: Call, results: Sequence[Value]) -> list[str]:
         if isinstance(result, Exact) and result.largest >= MANTISSA_LIMIT
     ]
     x = call.optional(0)
+    if call.op in ("Add", "Sub") and not any(call.known) and isinstance(x, Exact):
+        found += _addition(x, call.exact(1))
     if call.op == "QuantizeLinear" and isinstance(x, Exact):
         found += _quantizer(call, x)
     return found
+
+
+def _addition(a: Exact, b: Exact) -> list[str]:
+    exponents = [int(edge) for x in (a, b) for edge in (x.exponent.min(), x.exponent.max())]
+    spread = max(exponents) - min(exponents)
+    return [f"it adds codes {spread} places apart, the limit is {SPREAD_LIMIT}"] if spread > SPREAD_LIMIT else []
 
 
 def _quantizer(call: Call, x: Exact) -> list[str]:

@@ -10,14 +10,14 @@ import numpy as np
 
 from intact.engine.exact.arith import whole
 from intact.engine.exact.call import Call
-from intact.engine.exact.value import HEADROOM_BITS, Array, Exact, Inexact, Ints, Value, align, divide
+from intact.engine.exact.value import HEADROOM_BITS, Array, Exact, InexactError, Ints, Value, align, divide
 from intact.engine.exact.window import Window, patches, place
 
 
 def max_pool(call: Call) -> Value:
     """Return the largest value under each window; codes are pooled as they are."""
     if call.outputs > 1 or call.attributes.get("storage_order", 0):
-        raise Inexact("indices of the maximum")
+        raise InexactError("indices of the maximum")
     value = call.optional(0)
     if isinstance(value, Exact):
         x = align(value)
@@ -25,7 +25,7 @@ def max_pool(call: Call) -> Value:
         return Exact(mantissa=mantissa, exponent=x.exponent, bound=np.asarray(x.largest), divisor=x.divisor)
     codes = call.array(0)
     if codes.dtype.kind not in "iu":
-        raise Inexact("operand 0 is neither exact nor codes")
+        raise InexactError("operand 0 is neither exact nor codes")
     return _largest(codes, call.attributes, int(np.iinfo(codes.dtype).min))
 
 

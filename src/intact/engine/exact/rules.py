@@ -8,7 +8,7 @@ from typing import Final
 from intact.engine.exact import arith, codes, moves, pool, window
 from intact.engine.exact.call import Call
 from intact.engine.exact.floats import Evaluator
-from intact.engine.exact.value import Exact, Inexact, Value
+from intact.engine.exact.value import Exact, InexactError, Value
 
 Rule = Callable[[Call, Evaluator], list[Value]]
 
@@ -22,7 +22,7 @@ def _cast(call: Call, evaluate: Evaluator) -> list[Value]:
     if not isinstance(value, Exact):
         return [*evaluate([value])]
     if call.attributes["to"] != 1:  # TensorProto.FLOAT
-        raise Inexact("an exact value cast to another type")
+        raise InexactError("an exact value cast to another type")
     return [value]
 
 
@@ -49,5 +49,7 @@ RULES: Final[Mapping[str, Rule]] = {
     **dict.fromkeys(sorted(moves.ONE_SOURCE), moves.move),
 }
 
-SELECTING: Final = frozenset("Abs Clip Constant ConstantOfShape Max MaxPool Min Neg Relu Shape Where".split())
+SELECTING: Final = frozenset(
+    {"Abs", "Clip", "Constant", "ConstantOfShape", "Max", "MaxPool", "Min", "Neg", "Relu", "Shape", "Where"}
+)
 """Operators that give the same float32 on every host: they choose or negate their operands, and never round."""

@@ -1,8 +1,8 @@
 """Exact values: integer mantissas with power-of-two exponents.
 
 A value is `mantissa * 2**exponent / divisor`. Mantissas are int64, exponents are integers that broadcast against them,
-and every operation either keeps the value exactly or raises `Inexact`. Nothing here rounds, except `to_float32`, which
-says when it does.
+and every operation either keeps the value exactly or raises `InexactError`. Nothing here rounds, except `to_float32`,
+which says when it does.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ HEADROOM_BITS = 62
 """Mantissas and their bounds stay below 2**62, so that one int64 addition cannot wrap."""
 
 
-class Inexact(Exception):
+class InexactError(Exception):
     """This operation has no exact result here; its message says why. Caught by the interpreter, never by users."""
 
 
@@ -62,11 +62,11 @@ def from_float(x: Array) -> Exact:
     """Return finite float32 constants as the exact values they are.
 
     Raises:
-        Inexact: x has a NaN or an infinity.
+        InexactError: x has a NaN or an infinity.
     """
     x = np.asarray(x, dtype=np.float64)
     if not np.isfinite(x).all():
-        raise Inexact("a constant is not finite")
+        raise InexactError("a constant is not finite")
     fraction, exponent = np.frexp(x)
     mantissa = np.ldexp(fraction, 24).astype(np.int64)  # float32 has 24 significant bits
     return constant(mantissa, np.where(mantissa == 0, 128, exponent.astype(np.int64) - 24))  # zero takes any exponent
@@ -93,7 +93,7 @@ def shift_left(mantissa: Ints, bound: Ints, places: Ints) -> tuple[Ints, Ints]:
     """Return both arguments times 2**places, with places >= 0.
 
     Raises:
-        Inexact: The bound would leave the headroom.
+        InexactError: The bound would leave the headroom.
     """
     if not places.any():
         return mantissa, bound
@@ -103,9 +103,9 @@ def shift_left(mantissa: Ints, bound: Ints, places: Ints) -> tuple[Ints, Ints]:
 
 
 def guard(bound: NDArray[np.float64]) -> None:
-    """Raise Inexact unless every bound, computed in float64, stays below 2**62."""
+    """Raise InexactError unless every bound, computed in float64, stays below 2**62."""
     if bound.size and not float(np.max(bound)) < 2.0**HEADROOM_BITS:
-        raise Inexact(f"a mantissa may need more than {HEADROOM_BITS} bits")
+        raise InexactError(f"a mantissa may need more than {HEADROOM_BITS} bits")
 
 
 def rescale(value: Exact, exponent: Ints) -> Exact:

@@ -1,0 +1,111 @@
+"""`intact inspect`, `intact verify`, `intact run`: what to do with an artifact."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from intact.cli.console import err, failures, out, show
+from intact.cli.options import AllowUnsigned, Artifact, AskPassphrase, Engine, Identity, Json, Quiet, Signer, Threads
+
+
+def inspect(artifact: Artifact, as_json: Json = False) -> None:
+    """Say what an artifact says of itself. Needs no key, and proves nothing: anyone may have written it."""
+    with failures(as_json=as_json):
+        from intact import seal
+
+        found = seal.inspect(artifact)
+    manifest = found.manifest
+    facts: dict[str, Any] = {
+        "artifact": manifest.artifact,
+        "revision": manifest.revision,
+        "format": manifest.format,
+        "encrypted": manifest.sealed,
+        "recipients": found.recipients,
+        "signed_by": found.signed_by,
+        "size_bytes": sum(found.sizes.values()),
+        "card": dict(manifest.card),
+        "lineage": dict(found.lineage),
+        "verified": False,
+    }
+    show(facts, lambda: _tell(facts), as_json=as_json)
+
+
+def _tell(facts: dict[str, Any]) -> None:
+    card = facts["card"]
+    rows = (
+        ("model", f"{card.get('name', '?')} ({card.get('profile', '?')} profile)"),
+        ("artifact", f"{facts['artifact']}, revision {facts['revision']}, format {facts['format']}"),
+        ("inputs", "; ".join(_port(port) for port in card.get("inputs", ()))),
+        ("outputs", "; ".join(_port(port) for port in card.get("outputs", ()))),
+        ("size", f"{facts['size_bytes']:,} bytes"),
+        ("encrypted", f"to {facts['recipients']} recipients" if facts["encrypted"] else "no"),
+        ("signed", f"by key {facts['signed_by'][:16]}" if facts["signed_by"] else "no"),
+    )
+    for name, value in rows:
+        out.print(f"{name:<10} {value}", markup=False)
+    err.print("remark: not verified; use `intact verify` with the owner's public key", markup=False)
+
+
+def _port(port: dict[str, Any]) -> str:
+    return f"{port['name']} {port['dtype']}{port['shape']}"
+
+
+def verify(artifact: Artifact, signer: Signer = None, as_json: Json = False) -> None:
+    """Check the signature and every byte of an artifact, without opening it.
+
+    Exit codes: 0 as its owner made it, 3 damaged, 4 unsigned or signed by a stranger.
+    """
+    with failures(as_json=as_json):
+        from intact import seal
+        from intact.errors import UsageError
+
+        if not signer:
+            raise UsageError("no public key was named", hint="give --signer signing.pub of the owner you trust")
+        manifest = seal.verify(artifact, signers=[seal.load_verifying_key(path) for path in signer])
+    facts = {"artifact": manifest.artifact, "revision": manifest.revision, "verified": True}
+    line = f"verified: artifact {manifest.artifact}, revision {manifest.revision}, is as its signer made it"
+    show(facts, lambda: out.print(line, markup=False), as_json=as_json)
+
+
+def run(
+    artifact: Artifact,
+    inputs: Annotated[Path, typer.Option("--input", help="Inputs as an .npz file, one array an input.")],
+    output: Annotated[Path, typer.Option("--output", help="Where the outputs go, as an .npz file.")],
+    identity: Identity = None,
+    passphrase: AskPassphrase = False,
+    signer: Signer = None,
+    allow_unsigned: AllowUnsigned = False,
+    engine: Engine = None,
+    threads: Threads = None,
+    quiet: Quiet = False,
+    as_json: Json = False,
+) -> None:
+    """Open an artifact, run it on the inputs, and write the outputs."""
+    with failures(as_json=as_json):
+        from intact import pipeline
+        from intact.cli.passphrase import ask_passphrase
+
+        secret = ask_passphrase() if passphrase else None
+        model = pipeline.open_model(
+            artifact,
+            identity=pipeline.identities(identity or (), passphrase=secret),
+            signer=[pipeline.load_verifying_key(path) for path in signer or ()],
+            allow_unsigned=allow_unsigned,
+            engines=engine,
+            threads=threads,
+        )
+        results = model.run(pipeline.read_npz(inputs))
+        pipeline.write_npz(output, results)
+    facts = {
+        "engine": model.engine,
+        "profile": model.profile,
+        "outputs": {name: list(value.shape) for name, value in results.items()},
+        "output": str(output),
+    }
+    if not quiet or as_json:
+        shapes = ", ".join(f"{name} {value.shape}" for name, value in results.items())
+        line = f"ran on {model.engine} ({model.profile}): {shapes} -> {output}"
+        show(facts, lambda: out.print(line, markup=False), as_json=as_json)

@@ -1,0 +1,80 @@
+"""`intact build`: from a float model to a checked, sealed integer model."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from intact.cli.console import err, failures, out, progress, show
+from intact.cli.options import Engine, Json, Quiet, Threads
+
+
+def build(
+    source: Annotated[str, typer.Argument(help="x.onnx, or file.py:name, a function that returns an intact.Spec.")],
+    target: Annotated[Path, typer.Option("--out", help="The artifact to write, such as model.intact.")],
+    calibrate: Annotated[
+        Path | None, typer.Option("--calibrate", help="Typical inputs as an .npz file, one array an input.")
+    ] = None,
+    max_drop: Annotated[float, typer.Option("--max-drop", min=0.0, help="Most that the metric may fall.")] = 0.005,
+    recipe: Annotated[Path | None, typer.Option("--recipe", help="How to compress, as a TOML file.")] = None,
+    recipient: Annotated[
+        list[str] | None, typer.Option("--recipient", help="Public key that may open it, file or text; repeatable.")
+    ] = None,
+    passphrase: Annotated[bool, typer.Option("--passphrase", help="Let a passphrase open it; asks for one.")] = False,
+    sign: Annotated[Path | None, typer.Option("--sign", help="Private key that signs it.")] = None,
+    report: Annotated[Path | None, typer.Option("--report", help="Write an HTML report here.")] = None,
+    require_pass: Annotated[
+        bool, typer.Option("--require-pass", help="Treat an inconclusive accuracy check as a failure.")
+    ] = False,
+    engine: Engine = None,
+    threads: Threads = None,
+    quiet: Quiet = False,
+    as_json: Json = False,
+) -> None:
+    """Build a small, fast, sealed integer model from a trained float one, and check that it is as good.
+
+    Exit codes: 0 built, 1 over budget, 2 bad input, 3 damaged data, 4 no access.
+    """
+    with failures(as_json=as_json), progress(quiet=quiet or as_json) as bar:
+        from intact import pipeline
+
+        spec = pipeline.with_calibration(pipeline.read_source(source), calibrate)
+        built = pipeline.build(
+            spec,
+            out=target,
+            recipe=None if recipe is None else pipeline.read_recipe(recipe),
+            max_drop=max_drop,
+            recipients=pipeline.recipients(recipient or (), passphrase=_passphrase() if passphrase else None),
+            signer=None if sign is None else pipeline.load_signing_key(sign),
+            engines=engine,
+            threads=threads,
+            measure_costs=report is not None,
+            require_pass=require_pass,
+            progress=bar,
+        )
+        timings = pipeline.measure(built, threads=threads) if report is not None else ()
+        if report is not None:
+            from intact.report.from_build import write
+
+            write(built, report, timings=timings, command=shlex.join(["intact", *sys.argv[1:]]))
+    _tell(built, quiet=quiet, as_json=as_json)
+
+
+def _tell(built: Any, *, quiet: bool, as_json: bool) -> None:
+    show(built.to_json(), lambda: [out.print(line, markup=False) for line in built.summary()], as_json=as_json)
+    if quiet or as_json:
+        return
+    if built.manifest is not None and not built.manifest.sealed:
+        err.print("remark: not encrypted; give --recipient to encrypt it", markup=False)
+    if built.verdict is None:
+        err.print("remark: accuracy was not checked; return a Spec with evaluate=... to have it checked", markup=False)
+
+
+def _passphrase() -> str:
+    from intact.cli.passphrase import ask_passphrase
+
+    return ask_passphrase(confirm=True)

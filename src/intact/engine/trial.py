@@ -1,0 +1,97 @@
+"""Try a fragile engine in a child process, where a crash costs nothing."""
+
+from __future__ import annotations
+
+import json
+import os
+import struct
+import subprocess
+import sys
+from typing import Final
+
+import onnx
+
+from intact.engine import canary
+from intact.engine.backend import Backend, EngineError, Options
+from intact.engine.backends import get
+from intact.engine.conformance import self_test
+from intact.engine.vectors import Vectors
+from intact.errors import CheckFailed, IntactError
+from intact.graph.program import Program
+
+TIMEOUT_S: Final = 120
+SIZES: Final = struct.Struct("<QQ")
+"""Before the two parts that the child reads: their lengths."""
+
+CHILD: Final = "from intact.engine.trial import child; child()"
+
+
+def attempt(backend: Backend, variant: str, program: Program, vectors: Vectors, options: Options) -> None:
+    """Load and self-test here what `child` does there.
+
+    Raises:
+        CheckFailed: The engine does not conform.
+        EngineError: The engine failed.
+    """
+    canary.check(backend, variant)
+    self_test(backend.load(program, options, variant), vectors)
+
+
+def survive(backend: Backend, variant: str, program: Program, vectors: Vectors, options: Options) -> None:
+    """Do `attempt` in a child process.
+
+    Raises:
+        CheckFailed: The engine does not conform.
+        EngineError: The engine failed, crashed or did not finish.
+    """
+    task = {"engine": backend.name, "variant": variant, "threads": options.threads, "vectors": vectors.to_json()}
+    head, model = json.dumps(task).encode(), program.to_proto().SerializeToString()
+    answer = _ask(backend.name, SIZES.pack(len(head), len(model)) + head + model)
+    if answer.get("outcome") == "failed check":
+        raise CheckFailed(answer["message"])
+    if answer.get("outcome") != "conforms":
+        raise EngineError(answer.get("message", f"{backend.name} ended without an answer"))
+
+
+def _ask(engine: str, question: bytes) -> dict[str, str]:
+    """Start the child, hand it the question, and read the last line it prints."""
+    if not sys.executable:
+        raise EngineError(f"{engine} cannot be tried: there is no python interpreter to start a child process with")
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
+    try:
+        child = subprocess.run(
+            [sys.executable, "-c", CHILD],
+            input=question,
+            capture_output=True,
+            timeout=TIMEOUT_S,
+            check=False,
+            env=environment,
+        )
+    except subprocess.TimeoutExpired as error:
+        raise EngineError(f"{engine} did not finish the self-test within {TIMEOUT_S} s") from error
+    if child.returncode < 0:
+        raise EngineError(f"{engine} crashes on this host or model: it ended with signal {-child.returncode}")
+    lines = child.stdout.decode(errors="replace").strip().splitlines()
+    if child.returncode or not lines:
+        last = child.stderr.decode(errors="replace").strip().splitlines()[-1:]
+        raise EngineError(f"{engine} fails on this host: {''.join(last) or 'no message'}")
+    answer: dict[str, str] = json.loads(lines[-1])
+    return answer
+
+
+def child() -> None:
+    """Answer one question from standard input with one line of JSON."""
+    head_size, model_size = SIZES.unpack(sys.stdin.buffer.read(SIZES.size))
+    task = json.loads(sys.stdin.buffer.read(head_size))
+    program = Program.from_proto(onnx.load_from_string(sys.stdin.buffer.read(model_size)))
+    vectors, options = Vectors.from_json(task["vectors"]), Options(threads=task["threads"])
+    answer = {"outcome": "conforms"}
+    try:
+        attempt(get(task["engine"]), task["variant"], program, vectors, options)
+    except CheckFailed as failure:
+        answer = {"outcome": "failed check", "message": failure.message}
+    except IntactError as failure:
+        answer = {"outcome": "failed", "message": failure.message}
+    sys.stdout.write(f"\n{json.dumps(answer)}\n")
+    sys.stdout.flush()
+    os._exit(0)  # an engine that crashes while it is taken down has answered already

@@ -1,0 +1,61 @@
+"""Arrays in .npz files, in and out."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+import zipfile
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from intact.errors import DataError, UsageError
+from intact.pipeline.spec import Spec
+
+Array = NDArray[Any]
+
+
+def read_npz(path: Path) -> dict[str, Array]:
+    """Read arrays from an .npz file; never a pickle.
+
+    Raises:
+        DataError: No such file, not .npz, or it holds Python objects.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            if not isinstance(archive, np.lib.npyio.NpzFile):
+                raise DataError(f"'{path}' is one bare array, not an .npz file", hint="write it with numpy.savez")
+            return {name: archive[name] for name in archive.files}
+    except FileNotFoundError as error:
+        raise DataError(f"no data file at '{path}'") from error
+    except (ValueError, OSError, EOFError, zipfile.BadZipFile, AttributeError) as error:
+        raise DataError(f"'{path}' is not an .npz file of plain arrays", hint="write it with numpy.savez") from error
+
+
+def write_npz(path: Path, arrays: Mapping[str, Array]) -> None:
+    """Write arrays to an .npz file: whole, or not at all.
+
+    Raises:
+        UsageError: The system refuses to write there.
+    """
+    try:
+        descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    except OSError as error:
+        raise UsageError(f"cannot write '{path}': {error.strerror}") from error
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            np.savez(file, allow_pickle=False, **{key: value for key, value in arrays.items()})  # type: ignore[arg-type]
+        Path(name).replace(path)
+    except OSError as error:
+        raise UsageError(f"cannot write '{path}': {error.strerror}") from error
+    finally:
+        Path(name).unlink(missing_ok=True)
+
+
+def with_calibration(spec: Spec, path: Path | None) -> Spec:
+    """Return `spec` with the calibration data of an .npz file in place of its own."""
+    return spec if path is None else replace(spec, calibration=read_npz(path))

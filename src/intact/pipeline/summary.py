@@ -1,0 +1,67 @@
+"""A build in a few lines for a person, and as plain values for a machine."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+from intact.pipeline import artifact
+
+if TYPE_CHECKING:
+    from intact.pipeline.build import Built
+
+
+def lines(built: Built) -> list[str]:
+    """Return the build in a few lines."""
+    floats, layers = built.plan.floats, built.plan.layers
+    ratio = built.float_bytes / built.program.size_bytes
+    found = [
+        f"model      {built.name}: {len(layers)} layers in integers, {len(floats)} operators in float, "
+        f"{artifact.profile(built)} profile",
+        f"size       {built.float_bytes:,} -> {built.program.size_bytes:,} bytes ({ratio:.2f}x smaller)",
+    ]
+    if built.verdict is not None:
+        verdict = built.verdict
+        found.append(f"accuracy   {verdict.float_metric:.4f} -> {verdict.integer_metric:.4f}")
+        found.append(f"check      {verdict.outcome.upper()}: {verdict.reason}")
+    if built.agreement is not None:
+        same = built.agreement.same_label
+        label = "" if same is None else f"same answer on {same:.2%}, "
+        found.append(
+            f"agreement  {label}cosine {built.agreement.cosine:.4f} ({built.agreement.rows} calibration inputs)"
+        )
+    found.append(f"engine     {built.loaded.session.name}")
+    found += [f"float      {step.layer} ({step.nodes[0].op}): {step.reason}" for step in floats[:5]]
+    if len(floats) > 5:
+        found.append(f"float      and {len(floats) - 5} more")
+    if built.manifest is not None:
+        sealed = "encrypted" if built.manifest.sealed else "not encrypted"
+        found.append(f"artifact   {built.path} ({sealed}, id {built.manifest.artifact})")
+    return found
+
+
+def to_json(built: Built) -> dict[str, Any]:
+    """Return the build as plain values."""
+    return {
+        "name": built.name,
+        "profile": artifact.profile(built),
+        "float_bytes": built.float_bytes,
+        "integer_bytes": built.program.size_bytes,
+        "engine": built.loaded.session.name,
+        "verdict": None if built.verdict is None else asdict(built.verdict),
+        "agreement": None if built.agreement is None else asdict(built.agreement),
+        "layers": {
+            layer.name: {
+                "op": layer.op,
+                "bits": layer.weights.bits,
+                "sqnr_db": layer.output_sqnr_db,
+                "cost": layer.cost,
+            }
+            for layer in built.layers
+        },
+        "float_operators": [
+            {"name": step.layer, "op": step.nodes[0].op, "reason": step.reason} for step in built.plan.floats
+        ],
+        "artifact": None if built.manifest is None else built.manifest.artifact,
+        "path": None if built.path is None else str(built.path),
+    }

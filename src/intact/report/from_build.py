@@ -1,0 +1,95 @@
+"""A finished build, told as a report."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+from intact import engine, seal
+from intact.pipeline import artifact, lineage
+from intact.pipeline.build import Built
+from intact.pipeline.layers import LayerFacts
+from intact.pipeline.measure import Timing
+from intact.report.data import (
+    Artifact,
+    Engine,
+    KeptFloat,
+    Latency,
+    Layer,
+    ReportData,
+    Reproduction,
+    Sizes,
+    spanning,
+)
+from intact.report.render import render
+
+
+def write(built: Built, path: Path, *, timings: Sequence[Timing] = (), command: str = "") -> None:
+    """Write the report of `built` to `path` as one self-contained HTML file."""
+    path.write_text(render(tell(built, timings=timings, command=command)), encoding="utf-8")
+
+
+def tell(built: Built, *, timings: Sequence[Timing] = (), command: str = "") -> ReportData:
+    """Return all that a report says of `built`."""
+    return ReportData(
+        model=built.name,
+        profile=artifact.profile(built),
+        verdict=built.verdict,
+        agreement=built.agreement.same_label if built.agreement else None,
+        sizes=Sizes(
+            float_bytes=built.float_bytes,
+            integer_bytes=built.program.size_bytes,
+            sealed_bytes=None if built.path is None else sum(seal.inspect(built.path).sizes.values()),
+        ),
+        latencies=tuple(_latency(timing) for timing in timings),
+        layers=tuple(_layer(layer) for layer in built.layers),
+        cost_unit="share of the output error",
+        kept_float=tuple(
+            KeptFloat(name=step.layer, op=step.nodes[0].op, reason=step.reason) for step in built.plan.floats
+        ),
+        engines=_engines(built),
+        artifact=_artifact(built),
+        reproduction=Reproduction(
+            command=command,
+            seed=built.plan.recipe.seed,
+            recipe=json.dumps(built.plan.recipe.to_json(), indent=2, sort_keys=True),
+            versions=tuple(lineage.tool_versions().items()),
+            host=engine.describe_host().summary,
+            source_digest=built.source_sha256,
+        ),
+    )
+
+
+def _latency(timing: Timing) -> Latency:
+    return Latency(
+        engine=timing.engine,
+        kind="float" if timing.kind == "float" else "integer",
+        shape=timing.shape,
+        median_ms=timing.median_ms,
+        p10_ms=timing.p10_ms,
+        p90_ms=timing.p90_ms,
+    )
+
+
+def _layer(layer: LayerFacts) -> Layer:
+    return Layer(
+        name=layer.name,
+        op=layer.op,
+        sqnr_db=layer.output_sqnr_db,
+        activation=None if layer.source is None else spanning(layer.source.real, layer.source_low, layer.source_high),
+        weights=spanning(layer.weights, layer.weight_low, layer.weight_high),
+        cost=layer.cost,
+    )
+
+
+def _artifact(built: Built) -> Artifact | None:
+    if built.path is None or built.manifest is None:
+        return None
+    found = seal.inspect(built.path)
+    return Artifact(
+        artifact_id=built.manifest.artifact,
+        digest=lineage.digest(built.program),
+        recipients=found.recipients,
+        signer=found.signed_by,
+    )
