@@ -98,7 +98,17 @@ def _fit(plan: Plan, name: str, statistics: Mapping[str, Statistics], *, is_inpu
     if is_input and plan.power_of_two and _feeds_products_only(plan, name):
         return _free_input(_seen(recipe, statistics[name], power_of_two=False))
     seen = _seen(recipe, statistics[name], power_of_two=plan.power_of_two)
-    return Encoding(affine=covering(seen.low, seen.high, power_of_two=plan.power_of_two))
+    affine = covering(seen.low, seen.high, power_of_two=plan.power_of_two)
+    return Encoding(affine=_even(affine, seen.high) if plan.power_of_two else affine)
+
+
+def _even(affine: Affine, high: float) -> Affine:
+    """Move an odd zero point by one: engines that add it before they round would take ties the other way."""
+    zero = int(affine.zero_point)
+    if zero % 2 == 0:
+        return affine
+    fits_above = high <= (affine.qmax - (zero + 1)) * float(affine.scale)
+    return Affine(scale=affine.scale, zero_point=zero + 1 if fits_above else zero - 1)
 
 
 def _seen(recipe: LayerRecipe, statistics: Statistics, *, power_of_two: bool) -> Range:

@@ -2,8 +2,9 @@
 
 from intact.engine.backend import Backend, EngineError, Options, Session
 from intact.engine.backends import find
+from intact.engine.canary import check as check_canary
 from intact.engine.choose import Loaded, Tried, load
-from intact.engine.conformance import make_vectors, self_test
+from intact.engine.conformance import inputs_of, make_vectors, self_test
 from intact.engine.host import Host, describe
 from intact.engine.memory import default_path
 from intact.engine.parallel import Spread, over_processes, over_threads
@@ -21,10 +22,12 @@ __all__ = [
     "TensorSpec",
     "Tried",
     "Vectors",
+    "check_canary",
     "check_inputs",
     "default_path",
     "describe",
     "find",
+    "inputs_of",
     "load",
     "make_vectors",
     "over_processes",

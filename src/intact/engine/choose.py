@@ -69,7 +69,7 @@ def load(
     program: Program,
     vectors: Vectors,
     *,
-    engines: Sequence[str] | None = None,
+    engines: Sequence[str | Backend] | None = None,
     options: Options = Options(),  # noqa: B008 - frozen
     sizes: Mapping[str, int] | None = None,
     cache_path: Path | None = None,
@@ -83,7 +83,7 @@ def load(
     Args:
         program: The model.
         vectors: Its conformance vectors.
-        engines: Names to choose from; by default every installed one but the reference.
+        engines: What to choose from, by name or as backends; by default every installed one but the reference.
         options: How sessions run.
         sizes: Named dimensions to time at; by default those of the vectors.
         cache_path: Where choices are remembered; None to remember nothing.
@@ -98,7 +98,11 @@ def load(
     """
     if engines is not None and not engines:
         raise UsageError("no engine is named", hint=f"choose from {', '.join(find())}")
-    backends = [b for b in find().values() if b.automatic] if engines is None else [get(name) for name in engines]
+    backends = (
+        [b for b in find().values() if b.automatic]
+        if engines is None
+        else [e if isinstance(e, Backend) else get(e) for e in engines]
+    )
     question = _Question(program=program, vectors=vectors, options=options)
     key = _key(question, [backend.name for backend in backends], sizes)
     recalled = memory.Memory(choices={}) if cache_path is None else memory.recall(cache_path)

@@ -22,7 +22,7 @@ from intact.errors import CheckFailed, UsageError
 from intact.graph.normalise import normalise
 from intact.graph.program import Program
 from intact.graph.run import Runner
-from intact.graph.view import Graph
+from intact.graph.view import Graph, Port
 from intact.pipeline import artifact, lineage, summary
 from intact.pipeline.agreement import Agreement, agree, pool
 from intact.pipeline.layers import LayerFacts, costs, describe
@@ -77,6 +77,25 @@ class Built:
     lineage: Mapping[str, Any]
     manifest: seal.Manifest | None = None
     path: Path | None = None
+
+    @property
+    def session(self) -> engine.Session:
+        """The chosen engine's session."""
+        return self.loaded.session
+
+    @property
+    def inputs(self) -> tuple[Port, ...]:
+        """What the model takes."""
+        return self.integer.inputs
+
+    @property
+    def outputs(self) -> tuple[str, ...]:
+        """Names of what the model gives."""
+        return self.integer.outputs
+
+    def __call__(self, data: Any) -> Any:
+        """Run the integer model."""
+        return self.integer(data)
 
     def summary(self) -> list[str]:
         """Return the build in a few lines for a person."""
@@ -173,9 +192,17 @@ def _compress(spec: Spec, recipe: Recipe, options: Options) -> Built:
     encodings = choose_encodings(made, statistics)
     emission = emit(made, encodings)
     program = Program.from_proto(emission.graph.to_proto())
-    vectors = engine.make_vectors(program, exact=made.exact, ranges=_ranges(graph, data), seed=recipe.seed)
+    vectors = engine.make_vectors(
+        program, "exact" if made.exact else "tolerant", recipe.seed, ranges=_ranges(graph, data)
+    )
     progress("engines", 0, 1)
-    loaded = engine.load(program, vectors, engines=options.engines, options=engine.Options(threads=options.threads))
+    loaded = engine.load(
+        program,
+        vectors,
+        engines=options.engines,
+        options=engine.Options(threads=options.threads),
+        cache_path=engine.default_path(),
+    )
     progress("engines", 1, 1)
     integer = Predictor(inputs=graph.inputs, outputs=_names(graph), run=loaded.session.run)
     reference = Predictor(inputs=graph.inputs, outputs=_names(graph), run=Runner(graph))

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from intact import engine
-from intact.engine.backend import EngineError, Session
+from intact.engine import EngineError, Session
 from intact.graph.program import Program
 from intact.pipeline.build import Built
 
@@ -64,7 +64,7 @@ def _sessions(built: Built, threads: int | None) -> dict[tuple[str, str], Sessio
     programs = {"float": Program.from_proto(built.plan.graph.to_proto()), "integer": built.program}
     options = engine.Options(threads=threads)
     found: dict[tuple[str, str], Session] = {}
-    for name, backend in engine.backends().items():
+    for name, backend in engine.find().items():
         if not backend.automatic or backend.why_unavailable() is not None:
             continue
         for kind, program in programs.items():

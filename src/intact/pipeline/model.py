@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from intact import engine, seal
+from intact.graph.program import Program
 from intact.graph.view import Port
 from intact.pipeline import artifact
 from intact.pipeline.predict import Predictor
@@ -38,6 +39,16 @@ class Model:
             outputs=[port.name for port in artifact.ports(payload.card, "outputs")],
             run=loaded.session.run,
         )
+
+    @property
+    def program(self) -> Program:
+        """The integer graph and its tensors."""
+        return self.payload.program
+
+    @property
+    def session(self) -> engine.Session:
+        """The engine's session."""
+        return self._session
 
     @property
     def inputs(self) -> tuple[Port, ...]:
@@ -95,7 +106,8 @@ def open_model(
     )
     vectors = artifact.vectors(payload.header)
     options = engine.Options(threads=threads)
-    return Model(payload, engine.load(payload.program, vectors, engines=engines, options=options))
+    loaded = engine.load(payload.program, vectors, engines=engines, options=options, cache_path=engine.default_path())
+    return Model(payload, loaded)
 
 
 def _several(value: Any) -> tuple[Any, ...]:

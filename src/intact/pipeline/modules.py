@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 from intact import engine
 from intact.errors import UsageError
+from intact.graph.program import Program
 from intact.pipeline.build import Built, build
 from intact.pipeline.model import Model
 from intact.pipeline.predict import Predictor
@@ -64,6 +66,8 @@ class DataParallel:
     """
 
     def __init__(self, model: Any, *, workers: int | None = None, mode: str = "threads") -> None:
+        if mode not in ("threads", "processes"):
+            raise UsageError(f"mode is {mode!r}, not 'threads' or 'processes'")
         known = isinstance(model, Model | QuantizationModule | Built)
         self._model = model if known else QuantizationModule(model)
         self._workers = workers
@@ -94,7 +98,18 @@ class DataParallel:
         if isinstance(self._model, QuantizationModule):
             self._model(*inputs)  # calibrates on the first batch where nothing was given
         source = self._model.built if isinstance(self._model, QuantizationModule) else self._model
-        raise NotImplementedError(source, engine)
+        workers = self._workers or os.cpu_count() or 1
+        self._pool = _spread(source.program, source.session, workers, self._mode)
+        self._predict = Predictor(inputs=source.inputs, outputs=source.outputs, run=self._pool.run)
+
+
+def _spread(program: Program, session: engine.Session, workers: int, mode: str) -> engine.Spread:
+    """Start `workers` sessions of one thread each, like `session`."""
+    options = engine.Options(threads=1)
+    if mode == "processes":
+        return engine.over_processes(program, session, workers, options)
+    backend = engine.find()[session.engine]
+    return engine.over_threads([backend.load(program, options, session.variant) for _ in range(workers)])
 
 
 def _first_piece(calibration: Any) -> Any:

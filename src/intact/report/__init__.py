@@ -13,6 +13,7 @@ from intact.report.data import (
     spanning,
     to_json,
 )
+from intact.report.from_build import tell, write
 from intact.report.render import render
 
 __all__ = [
@@ -27,5 +28,7 @@ __all__ = [
     "Span",
     "render",
     "spanning",
+    "tell",
     "to_json",
+    "write",
 ]

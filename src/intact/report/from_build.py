@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from intact import engine, seal
+from intact.engine.choose import CONFORMS
 from intact.pipeline import artifact, lineage
 from intact.pipeline.build import Built
 from intact.pipeline.layers import LayerFacts
@@ -55,7 +56,7 @@ def tell(built: Built, *, timings: Sequence[Timing] = (), command: str = "") -> 
             seed=built.plan.recipe.seed,
             recipe=json.dumps(built.plan.recipe.to_json(), indent=2, sort_keys=True),
             versions=tuple(lineage.tool_versions().items()),
-            host=engine.describe_host().summary,
+            host=_host(),
             source_digest=built.source_sha256,
         ),
     )
@@ -80,6 +81,27 @@ def _layer(layer: LayerFacts) -> Layer:
         activation=None if layer.source is None else spanning(layer.source.real, layer.source_low, layer.source_high),
         weights=spanning(layer.weights, layer.weight_low, layer.weight_high),
         cost=layer.cost,
+    )
+
+
+def _host() -> str:
+    host = engine.describe()
+    return f"{host.cpu}, {host.cores} cores"
+
+
+def _engines(built: Built) -> tuple[Engine, ...]:
+    """What became of every engine that was considered on this host."""
+    versions = engine.describe().engines
+    return tuple(
+        Engine(
+            name=tried.name,
+            version=versions.get(tried.name.partition("/")[0], ""),
+            conforms=tried.outcome == CONFORMS,
+            vectors=len(built.vectors.cases),
+            chosen=tried.name == built.loaded.session.name,
+            note="" if tried.outcome == CONFORMS else tried.outcome,
+        )
+        for tried in built.loaded.tried
     )
 
 

@@ -75,22 +75,22 @@ def load_recipient(source: Path | str) -> Recipient:
     raise UsageError(_missing(source, "public key to seal for"), hint="give an identity.pub")
 
 
-def load_signing_key(path: Path) -> SigningKey:
+def load_signing_key(path: Path | str) -> SigningKey:
     """Read an Ed25519 or ECDSA P-256 private key in PEM.
 
     Raises:
         UsageError: The file cannot be read, or holds no such key.
     """
-    return SigningKey.from_pem(_read(path))
+    return SigningKey.from_pem(_read(Path(path)))
 
 
-def load_verifying_key(path: Path) -> VerifyingKey:
+def load_verifying_key(path: Path | str) -> VerifyingKey:
     """Read an Ed25519 or ECDSA P-256 public key in PEM.
 
     Raises:
         UsageError: The file cannot be read, or holds no such key.
     """
-    return VerifyingKey.from_pem(_read(path))
+    return VerifyingKey.from_pem(_read(Path(path)))
 
 
 @contextmanager

@@ -14,8 +14,8 @@ from intact.engine.exact.value import Exact, Value
 MANTISSA_LIMIT: Final = 1 << 24
 """float32 holds every integer up to this."""
 
-SHIFT_LIMIT: Final = 15
-"""With a zero point, a code (8 bits) and the bits shifted out must fit into 24 together, with one to spare."""
+SHIFT_LIMIT: Final = 16
+"""With a zero point, a code (8 bits) and the bits shifted out must fit into 24 together."""
 
 SPREAD_LIMIT: Final = 14
 """The exponents of two codes that are added may lie this far apart."""
@@ -33,7 +33,8 @@ def breaches_of(call: Call, results: Sequence[Value]) -> list[str]:
     ]
     x = call.optional(0)
     if call.op in ("Add", "Sub") and not any(call.known) and isinstance(x, Exact):
-        found += _addition(x, call.exact(1))
+        other = call.optional(1)
+        found += _addition(x, other) if isinstance(other, Exact) else []
     if call.op == "QuantizeLinear" and isinstance(x, Exact):
         found += _quantizer(call, x)
     return found

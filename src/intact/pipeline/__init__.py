@@ -1,0 +1,40 @@
+"""The two big jobs: from a float model to an artifact, and from an artifact to a model that runs."""
+
+from intact.compress.recipe import read_toml as read_recipe
+from intact.pipeline.build import Built, OverBudget, build
+from intact.pipeline.doctor import Check, Examination, examine
+from intact.pipeline.keys import Keys, identities, new_keys, recipients
+from intact.pipeline.measure import measure
+from intact.pipeline.model import Model, open_model
+from intact.pipeline.modules import DataParallel, QuantizationModule
+from intact.pipeline.npz import read_npz, with_calibration, write_npz
+from intact.pipeline.spec import Spec, read_source
+from intact.seal import load_identity, load_recipient, load_signing_key, load_verifying_key
+
+__all__ = [
+    "Built",
+    "Check",
+    "DataParallel",
+    "Examination",
+    "Keys",
+    "Model",
+    "OverBudget",
+    "QuantizationModule",
+    "Spec",
+    "build",
+    "examine",
+    "identities",
+    "load_identity",
+    "load_recipient",
+    "load_signing_key",
+    "load_verifying_key",
+    "measure",
+    "new_keys",
+    "open_model",
+    "read_npz",
+    "read_recipe",
+    "read_source",
+    "recipients",
+    "with_calibration",
+    "write_npz",
+]
