@@ -12,11 +12,11 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from real_data import folder
-from show import build_and_show
 from torch import nn
 
 import intact
+from real_data import folder
+from show import build_and_show
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 

@@ -6,12 +6,12 @@ Run `python examples/resnet20_cifar10.py`, or `intact build examples/resnet20_ci
 from __future__ import annotations
 
 import torch
-from real_data import cifar10_images, cifar10_test, folder
-from show import build_and_show
 from torch import nn
 from torch.nn import functional
 
 import intact
+from real_data import cifar10_images, cifar10_test, folder
+from show import build_and_show
 
 
 class Block(nn.Module):

@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import numpy as np
 import torch
-from show import build_and_show
 from sklearn.datasets import load_breast_cancer
 from sklearn.model_selection import train_test_split
 from sklearn.preprocessing import StandardScaler
 from torch import nn
 
 import intact
+from show import build_and_show
 
 
 def data() -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:

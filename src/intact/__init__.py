@@ -42,7 +42,7 @@ if TYPE_CHECKING:
         load_verifying_key,
         new_keys,
     )
-    from intact.pipeline import open_model as open  # noqa: A004
+    from intact.pipeline import open_model as open
 
 _LAZY = {
     **dict.fromkeys(("LayerRecipe", "Override", "Recipe"), "intact.compress.recipe"),

@@ -30,7 +30,7 @@ class IntactError(Exception):
         self.hint = hint
 
 
-class CheckFailed(IntactError):
+class CheckFailed(IntactError):  # noqa: N818 - a failed check is an answer, not an error of ours
     """The work was done and the answer is no."""
 
     exit_code = 1

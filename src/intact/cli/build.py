@@ -65,7 +65,7 @@ def build(
 
 
 def _tell(built: Any, *, quiet: bool, as_json: bool) -> None:
-    show(built.to_json(), lambda: [out.print(line, markup=False) for line in built.summary()], as_json=as_json)
+    show(built.to_json(), lambda: out.print("\n".join(built.summary()), markup=False), as_json=as_json)
     if quiet or as_json:
         return
     if built.manifest is not None and not built.manifest.sealed:

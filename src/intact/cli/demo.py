@@ -137,7 +137,8 @@ def _lines(summary: dict[str, Any], target: Path) -> list[str]:
     return [
         f"accuracy   {summary['float_accuracy']:.4f} -> {summary['integer_accuracy']:.4f}, "
         f"same answer on {summary['agreement']:.2%} of the test digits",
-        f"size       {summary['float_bytes']:,} -> {summary['integer_bytes']:,} bytes, {summary['sealed_bytes']:,} sealed",
+        f"size       {summary['float_bytes']:,} -> {summary['integer_bytes']:,} bytes, "
+        f"{summary['sealed_bytes']:,} sealed",
         f"latency    {summary['float_ms']:.3f} -> {summary['integer_ms']:.3f} ms for one digit",
         f"integers   {exact}",
         f"tampering  {'refused' if summary['tamper_refused'] else 'NOT refused'}",

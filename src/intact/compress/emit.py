@@ -63,7 +63,7 @@ class Emitter:
         self._constants[name] = value
         return name
 
-    def scalar(self, value: float | int, dtype: Any) -> str:
+    def scalar(self, value: Any, dtype: Any) -> str:
         """Keep a scalar constant, one for all who need the same; return its name."""
         array = np.asarray(value, dtype=dtype)
         return self.constant(f"{array.dtype.char}{array.item()!r}", array)

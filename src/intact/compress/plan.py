@@ -14,7 +14,8 @@ from intact.graph.view import Graph, Node
 
 FLOAT = "float"
 PLUMBING = frozenset(
-    "Shape Reshape Transpose Concat Slice Split Squeeze Unsqueeze Expand Gather GatherND Cast Range Identity Where".split()
+    {"Cast", "Concat", "Expand", "Gather", "GatherND", "Identity", "Range", "Reshape", "Shape", "Slice", "Split"}
+    | {"Squeeze", "Transpose", "Unsqueeze", "Where"}
 )
 """Operators that compute shapes and move data; nobody asks why they are not integers."""
 
@@ -139,7 +140,8 @@ def _assign(context: Context) -> tuple[Step, ...]:
 
 
 def _step(context: Context, node: Node) -> Step:
-    reason, nodes = _why_float(context, node), (node,)
+    reason = _why_float(context, node)
+    nodes: tuple[Node, ...] = (node,)
     for operator in operators().values():
         if context.layout not in operator.layouts:
             continue

@@ -62,7 +62,8 @@ class Layer:
 def solve(layer: Layer, recipe: LayerRecipe, generator: np.random.Generator) -> Solution:
     """Round the weights so that no accumulator can leave the integers that float32 holds exactly.
 
-    A row whose sums might reach 2^24 (2^31 in the tolerant profile) gets a coarser scale, twice as coarse at a time, until they cannot.
+    A row whose sums might reach 2^24 (2^31 in the tolerant profile) gets a coarser scale, twice as coarse at a time,
+    until they cannot.
 
     Raises:
         ModelError: The bias alone is out of reach, whatever the scale.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from os.path import commonprefix
 
 import numpy as np
 
@@ -186,7 +185,7 @@ def merge_products(graph: Graph, shapes: Shapes, node: Node) -> Change | None:
         return None
     weights = [graph.constants[product.inputs[1]] for product, _ in pairs]
     names = [str(constant_operand(graph, add)) for _, add in pairs]
-    stem = f"{commonprefix(names).rpartition('.')[0] or node.inputs[0]}.merged"
+    stem = f"{_common_stem(names) or node.inputs[0]}.merged"
     sizes = np.asarray([weight.shape[1] for weight in weights], np.int64)
     constants = {
         f"{stem}.weight": np.concatenate(weights, axis=1),
@@ -199,6 +198,16 @@ def merge_products(graph: Graph, shapes: Shapes, node: Node) -> Change | None:
     split = Node(op="Split", inputs=(stem, f"{stem}.sizes"), outputs=outputs, attributes={"axis": -1})
     drop = tuple(member for pair in pairs for member in pair)
     return Change(drop=drop, put=(product, add, split), constants=constants, at_first=True)
+
+
+def _common_stem(names: list[str]) -> str:
+    """The dotted parts that all names begin with."""
+    shared = []
+    for parts in zip(*(name.split(".") for name in names), strict=False):
+        if len(set(parts)) > 1:
+            break
+        shared.append(parts[0])
+    return ".".join(shared)
 
 
 def _bias_add(graph: Graph, product: Node) -> Node | None:

@@ -40,10 +40,9 @@ def apply(graph: Graph, change: Change) -> Graph:
     """Return `graph` with `change` made."""
     places = {id(node): index for index, node in enumerate(graph.nodes)}
     dropped = [places[id(node)] for node in change.drop]
+    put: dict[int, tuple[Node | None, ...]] = {(min if change.at_first else max)(dropped): change.put}
     if change.in_place:
-        put = dict(zip(dropped, ((node,) for node in change.put), strict=True))
-    else:
-        put = {(min if change.at_first else max)(dropped): change.put}
+        put = {place: (node,) for place, node in zip(dropped, change.put, strict=True)}
     gone = set(dropped)
     nodes: list[Node] = []
     for index, node in enumerate(graph.nodes):

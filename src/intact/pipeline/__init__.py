@@ -1,10 +1,10 @@
 """The two big jobs: from a float model to an artifact, and from an artifact to a model that runs."""
 
 from intact.compress.recipe import read_toml as read_recipe
-from intact.pipeline.build import Built, OverBudget, build
+from intact.pipeline.building import Built, OverBudget, build
 from intact.pipeline.doctor import Check, Examination, examine
 from intact.pipeline.keys import Keys, identities, new_keys, recipients
-from intact.pipeline.measure import measure
+from intact.pipeline.timing import measure
 from intact.pipeline.model import Model, open_model
 from intact.pipeline.modules import DataParallel, QuantizationModule
 from intact.pipeline.npz import read_npz, with_calibration, write_npz

@@ -12,7 +12,7 @@ from intact.errors import IntegrityError
 from intact.graph.view import Port
 
 if TYPE_CHECKING:
-    from intact.pipeline.build import Built
+    from intact.pipeline.building import Built
 
 HEADER_VERSION = 1
 

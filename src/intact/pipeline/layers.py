@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from intact.compress.calibrate import Statistics
 from intact.compress.emit import Emission, emit
 from intact.compress.encodings import Encoding, choose_encodings
 from intact.compress.plan import Plan, plan
 from intact.compress.recipe import Override
-from intact.compress.calibrate import Statistics
 from intact.graph.run import Runner
 from intact.numbers import Affine
 

@@ -8,7 +8,7 @@ from typing import Any
 from intact import engine
 from intact.errors import UsageError
 from intact.graph.program import Program
-from intact.pipeline.build import Built, build
+from intact.pipeline.building import Built, build
 from intact.pipeline.model import Model
 from intact.pipeline.predict import Predictor
 from intact.pipeline.spec import Spec

@@ -48,7 +48,7 @@ def write_npz(path: Path, arrays: Mapping[str, Array]) -> None:
         raise UsageError(f"cannot write '{path}': {error.strerror}") from error
     try:
         with os.fdopen(descriptor, "wb") as file:
-            np.savez(file, allow_pickle=False, **{key: value for key, value in arrays.items()})  # type: ignore[arg-type]
+            np.savez(file, allow_pickle=False, **dict(arrays))
         Path(name).replace(path)
     except OSError as error:
         raise UsageError(f"cannot write '{path}': {error.strerror}") from error

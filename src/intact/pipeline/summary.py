@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from intact.pipeline import artifact
 
 if TYPE_CHECKING:
-    from intact.pipeline.build import Built
+    from intact.pipeline.building import Built
 
 
 def lines(built: Built) -> list[str]:

@@ -9,9 +9,9 @@ from pathlib import Path
 from intact import engine, seal
 from intact.engine.choose import CONFORMS
 from intact.pipeline import artifact, lineage
-from intact.pipeline.build import Built
+from intact.pipeline.building import Built
 from intact.pipeline.layers import LayerFacts
-from intact.pipeline.measure import Timing
+from intact.pipeline.timing import Timing
 from intact.report.data import (
     Artifact,
     Engine,

@@ -29,7 +29,7 @@ def quantize(values: np.ndarray, exponent: int, zero_point: int) -> np.ndarray:
 
 def conv(x, w, bias, strides, pads, dilations, groups) -> np.ndarray:
     """Return the correlation of x (N, C, H, W) with w (O, C/groups, KH, KW), plus bias."""
-    rows, channels, *sizes = x.shape
+    rows, _, *sizes = x.shape
     outs, depth, *taps = w.shape
     rank = len(taps)
     places = [

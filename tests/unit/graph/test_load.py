@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import numpy as np
@@ -58,7 +57,7 @@ def test_external_data_outside_the_folder_are_refused(tmp_path: Path, location: 
 
 
 def test_external_data_behind_a_link_are_refused(tmp_path: Path) -> None:
-    os.symlink("/etc/hostname", tmp_path / "w.bin")
+    (tmp_path / "w.bin").symlink_to("/etc/hostname")
     with pytest.raises(ModelError, match="outside the model's folder"):
         load(external(tmp_path, "w.bin"))
 

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from intact.compress.operators import Claim, Context, Operator, Refusal
-from intact.compress.recipe import LayerRecipe
 from intact.graph.view import Graph, Node
 from intact.numbers import Affine, quantize
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from intact import engine
 from intact.engine import EngineError, Session
 from intact.graph.program import Program
-from intact.pipeline.build import Built
+from intact.pipeline.building import Built
 
 Array = NDArray[Any]
 
