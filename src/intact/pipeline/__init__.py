@@ -4,11 +4,11 @@ from intact.compress.recipe import read_toml as read_recipe
 from intact.pipeline.building import Built, OverBudget, build
 from intact.pipeline.doctor import Check, Examination, examine
 from intact.pipeline.keys import Keys, identities, new_keys, recipients
-from intact.pipeline.timing import measure
 from intact.pipeline.model import Model, open_model
 from intact.pipeline.modules import DataParallel, QuantizationModule
 from intact.pipeline.npz import read_npz, with_calibration, write_npz
 from intact.pipeline.spec import Spec, read_source
+from intact.pipeline.timing import measure
 from intact.seal import load_identity, load_recipient, load_signing_key, load_verifying_key
 
 __all__ = [
