@@ -39,8 +39,10 @@ class SentenceEncoder(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        from transformers import BertModel
+        from transformers import BertModel, logging
 
+        logging.set_verbosity_error()
+        logging.disable_progress_bar()
         self.bert = BertModel.from_pretrained(package(), add_pooling_layer=False)
 
     def forward(self, input_ids: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:

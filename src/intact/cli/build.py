@@ -11,6 +11,7 @@ import typer
 
 from intact.cli.console import err, failures, out, progress, show
 from intact.cli.options import Engine, Json, Quiet, Threads
+from intact.cli.passphrase import ask_passphrase
 
 
 def build(
@@ -39,29 +40,46 @@ def build(
 
     Exit codes: 0 built, 1 over budget, 2 bad input, 3 damaged data, 4 no access.
     """
-    with failures(as_json=as_json), progress(quiet=quiet or as_json) as bar:
+    with failures(as_json=as_json):
         from intact import pipeline
 
+        # target, keys and recipe first: a slip there must not cost a build
+        pipeline.refuse_existing(target)
+        secret = ask_passphrase(confirm=True) if passphrase else None
+        options: dict[str, Any] = {
+            "recipe": None if recipe is None else pipeline.read_recipe(recipe),
+            "recipients": pipeline.recipients(recipient or (), passphrase=secret),
+            "signer": None if sign is None else pipeline.load_signing_key(sign),
+        }
         spec = pipeline.with_calibration(pipeline.read_source(source), calibrate)
-        built = pipeline.build(
-            spec,
-            out=target,
-            recipe=None if recipe is None else pipeline.read_recipe(recipe),
-            max_drop=max_drop,
-            recipients=pipeline.recipients(recipient or (), passphrase=_passphrase() if passphrase else None),
-            signer=None if sign is None else pipeline.load_signing_key(sign),
-            engines=engine,
-            threads=threads,
-            measure_costs=report is not None,
-            require_pass=require_pass,
-            progress=bar,
-        )
-        timings = pipeline.measure(built, threads=threads) if report is not None else ()
-        if report is not None:
-            from intact.report.from_build import write
-
-            write(built, report, timings=timings, command=shlex.join(["intact", *sys.argv[1:]]))
+        with progress(quiet=quiet or as_json) as bar:
+            try:
+                built = pipeline.build(
+                    spec,
+                    out=target,
+                    max_drop=max_drop,
+                    engines=engine,
+                    threads=threads,
+                    measure_costs=report is not None,
+                    require_pass=require_pass,
+                    progress=bar,
+                    **options,
+                )
+            except pipeline.OverBudget as error:
+                _report(error.built, report, threads)
+                raise
+            _report(built, report, threads)
     _tell(built, quiet=quiet, as_json=as_json)
+
+
+def _report(built: Any, path: Path | None, threads: int | None) -> None:
+    if path is None:
+        return
+    from intact import pipeline
+    from intact.report import write
+
+    timings = pipeline.measure(built, threads=threads)
+    write(built, path, timings=timings, command=shlex.join(["intact", *sys.argv[1:]]))
 
 
 def _tell(built: Any, *, quiet: bool, as_json: bool) -> None:
@@ -72,9 +90,3 @@ def _tell(built: Any, *, quiet: bool, as_json: bool) -> None:
         err.print("remark: not encrypted; give --recipient to encrypt it", markup=False)
     if built.verdict is None:
         err.print("remark: accuracy was not checked; return a Spec with evaluate=... to have it checked", markup=False)
-
-
-def _passphrase() -> str:
-    from intact.cli.passphrase import ask_passphrase
-
-    return ask_passphrase(confirm=True)

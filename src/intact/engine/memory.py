@@ -46,7 +46,7 @@ def recall(path: Path) -> Memory:
         return Memory(choices={})
     except OSError as error:
         return Memory(choices={}, trouble=f"it cannot be read: {error.strerror}")
-    except ValueError:
+    except (ValueError, RecursionError):
         return Memory(choices={}, trouble="it is no JSON")
     if not isinstance(record, dict) or record.get("version") != VERSION or not isinstance(record.get("choices"), dict):
         return Memory(choices={}, trouble="it has another format")

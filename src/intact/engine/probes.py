@@ -22,7 +22,7 @@ Array = NDArray[Any]
 Draws = NDArray[np.int64]
 
 BEYOND: Final = 1.5
-"""Extremes go this much further than the range, so that the input quantizer saturates."""
+"""With an input quantizer, extremes go this much further than its range, so that it saturates."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -127,8 +127,10 @@ def _above(x: Array) -> Array:
 
 
 def _extremes(span: Span, draws: Draws) -> Array:
-    values = np.array([span.low * BEYOND, span.low, 0.0, span.high, span.high * BEYOND, span.high], np.float32)
-    return values[draws % len(values)]
+    ends = [span.low, span.high]
+    if span.step is not None:
+        ends += [span.low * BEYOND, span.high * BEYOND, 0.0]
+    return np.array(ends, np.float32)[draws % len(ends)]
 
 
 def _steps(span: Span, draws: Draws) -> Array:

@@ -1,7 +1,7 @@
 """The two big jobs: from a float model to an artifact, and from an artifact to a model that runs."""
 
 from intact.compress.recipe import read_toml as read_recipe
-from intact.pipeline.building import Built, OverBudget, build
+from intact.pipeline.building import Built, OverBudget, build, refuse_existing
 from intact.pipeline.doctor import Check, Examination, examine
 from intact.pipeline.keys import Keys, identities, new_keys, recipients
 from intact.pipeline.model import Model, open_model
@@ -35,6 +35,7 @@ __all__ = [
     "read_recipe",
     "read_source",
     "recipients",
+    "refuse_existing",
     "with_calibration",
     "write_npz",
 ]

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from intact import engine, seal
+from intact.compress.encodings import Encoding
 from intact.errors import IntegrityError
 from intact.graph.view import Port
 
@@ -75,5 +76,7 @@ def _port(port: Port) -> dict[str, Any]:
     return {"name": port.name, "dtype": port.dtype.name, "shape": list(port.shape)}
 
 
-def _encoding(value: Any) -> Mapping[str, Any]:
-    return {"scale": value.scale, "zero_point": value.zero_point, "factor": value.factor.reshape(-1).tolist()}
+def _encoding(value: Encoding) -> Mapping[str, Any]:
+    """What a code means. The divisors of a smoothed input are a constant of the graph already."""
+    found = {"scale": value.scale, "zero_point": value.zero_point}
+    return {**found, "smoothed": True} if value.factor.ndim else {**found, "factor": float(value.factor)}

@@ -147,8 +147,8 @@ def build(
     """
     spec = source if isinstance(source, Spec) else Spec(model=source)
     target = None if out is None else Path(out)
-    if target is not None and (target.exists() or target.is_symlink()):
-        raise UsageError(f"'{target}' exists already", hint="choose another name or remove it first")
+    if target is not None:
+        refuse_existing(target)
     options = Options(
         max_drop=max_drop,
         threads=threads,
@@ -163,6 +163,14 @@ def build(
         why = "there is no evaluate function" if built.verdict is None else built.verdict.reason
         raise CheckFailed(f"the accuracy check did not pass: {why}", hint="evaluate on more examples")
     return built if target is None else _write(built, target, recipients, signer)
+
+
+def refuse_existing(target: Path) -> None:
+    """Raise UsageError where something lies at `target`, before any work is done for it."""
+    if target.exists() or target.is_symlink():
+        raise UsageError(f"'{target}' exists already", hint="choose another name or remove it first")
+    if not target.absolute().parent.is_dir():
+        raise UsageError(f"the folder of '{target}' does not exist", hint="make it first")
 
 
 class OverBudget(CheckFailed):
@@ -201,7 +209,6 @@ def _compress(spec: Spec, recipe: Recipe, options: Options) -> Built:
         vectors,
         engines=options.engines,
         options=engine.Options(threads=options.threads),
-        cache_path=engine.default_path(),
     )
     progress("engines", 1, 1)
     integer = Predictor(inputs=graph.inputs, outputs=_names(graph), run=loaded.session.run)

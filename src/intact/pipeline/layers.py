@@ -63,7 +63,7 @@ def describe(
         codes = emission.solutions[step.layer].codes
         weight = made.graph.constants[step.nodes[0].inputs[1]]
         source = step.nodes[0].inputs[0]
-        seen = statistics.get(source)
+        low, high = _seen(statistics.get(source), encodings.get(source))
         facts.append(
             LayerFacts(
                 name=step.layer,
@@ -73,12 +73,21 @@ def describe(
                 weight_high=float(weight.max()),
                 weight_bytes=codes.q.nbytes,
                 source=encodings.get(source),
-                source_low=seen.low if seen else 0.0,
-                source_high=seen.high if seen else 0.0,
+                source_low=low,
+                source_high=high,
                 output_sqnr_db=noise[step.outputs[0]],
             )
         )
     return tuple(facts)
+
+
+def _seen(seen: Statistics | None, encoding: Encoding | None) -> tuple[float, float]:
+    """Range of an input in the units of its code: a smoothed input is divided first."""
+    if seen is None:
+        return 0.0, 0.0
+    if encoding is None or encoding.factor.ndim == 0:
+        return seen.low, seen.high
+    return float((seen.channel_low / encoding.factor).min()), float((seen.channel_high / encoding.factor).max())
 
 
 def _output_noise(

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from intact.pipeline import artifact
 
 if TYPE_CHECKING:
     from intact.pipeline.building import Built
+
+FEW = 2
+"""Up to this many operators are told by name."""
 
 
 def lines(built: Built) -> list[str]:
@@ -25,19 +28,52 @@ def lines(built: Built) -> list[str]:
         found.append(f"accuracy   {verdict.float_metric:.4f} -> {verdict.integer_metric:.4f}")
         found.append(f"check      {verdict.outcome.upper()}: {verdict.reason}")
     if built.agreement is not None:
-        same = built.agreement.same_label
+        same = label_agreement(built)
         label = "" if same is None else f"same answer on {same:.2%}, "
         found.append(
             f"agreement  {label}cosine {built.agreement.cosine:.4f} ({built.agreement.rows} calibration inputs)"
         )
     found.append(f"engine     {built.loaded.session.name}")
-    found += [f"float      {step.layer} ({step.nodes[0].op}): {step.reason}" for step in floats[:5]]
-    if len(floats) > 5:
-        found.append(f"float      and {len(floats) - 5} more")
+    found += _float_lines(built)
     if built.manifest is not None:
         sealed = "encrypted" if built.manifest.sealed else "not encrypted"
         found.append(f"artifact   {built.path} ({sealed}, id {built.manifest.artifact})")
     return found
+
+
+def label_agreement(built: Built) -> float | None:
+    """How often both models give the same label; None where nothing says that the outputs are labels' scores."""
+    judged = built.verdict is None or built.verdict.lost is not None
+    return built.agreement.same_label if built.agreement is not None and judged else None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FloatGroup:
+    """Operators of one kind that stay float for one reason."""
+
+    op: str
+    names: tuple[str, ...]
+    reason: str
+
+    @property
+    def told(self) -> str:
+        """Their names where they are few, else their number."""
+        return f"{self.op} ({', '.join(self.names)})" if len(self.names) <= FEW else f"{self.op} x{len(self.names)}"
+
+
+def float_groups(built: Built) -> list[FloatGroup]:
+    """The operators that stay float, grouped by reason and kind."""
+    groups: dict[tuple[str, str], list[str]] = {}
+    for step in built.plan.floats:
+        groups.setdefault((step.reason, step.nodes[0].op), []).append(step.layer)
+    return [FloatGroup(op=op, names=tuple(names), reason=reason) for (reason, op), names in groups.items()]
+
+
+def _float_lines(built: Built) -> list[str]:
+    told: dict[str, list[str]] = {}
+    for group in float_groups(built):
+        told.setdefault(group.reason, []).append(group.told)
+    return [f"float      {', '.join(kinds)}: {reason}" for reason, kinds in told.items()]
 
 
 def to_json(built: Built) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from intact.engine.choose import CONFORMS
 from intact.pipeline import artifact, lineage
 from intact.pipeline.building import Built
 from intact.pipeline.layers import LayerFacts
+from intact.pipeline.summary import float_groups, label_agreement
 from intact.pipeline.timing import Timing
 from intact.report.data import (
     Artifact,
@@ -25,6 +26,9 @@ from intact.report.data import (
 )
 from intact.report.render import render
 
+MAX_NAMES = 3
+"""Operators of one kind told by name."""
+
 
 def write(built: Built, path: Path, *, timings: Sequence[Timing] = (), command: str = "") -> None:
     """Write the report of `built` to `path` as one self-contained HTML file."""
@@ -37,7 +41,7 @@ def tell(built: Built, *, timings: Sequence[Timing] = (), command: str = "") -> 
         model=built.name,
         profile=artifact.profile(built),
         verdict=built.verdict,
-        agreement=built.agreement.same_label if built.agreement else None,
+        agreement=label_agreement(built),
         sizes=Sizes(
             float_bytes=built.float_bytes,
             integer_bytes=built.program.size_bytes,
@@ -47,7 +51,7 @@ def tell(built: Built, *, timings: Sequence[Timing] = (), command: str = "") -> 
         layers=tuple(_layer(layer) for layer in built.layers),
         cost_unit="share of the output error",
         kept_float=tuple(
-            KeptFloat(name=step.layer, op=step.nodes[0].op, reason=step.reason) for step in built.plan.floats
+            KeptFloat(name=_few(group.names), op=group.op, reason=group.reason) for group in float_groups(built)
         ),
         engines=_engines(built),
         artifact=_artifact(built),
@@ -59,6 +63,15 @@ def tell(built: Built, *, timings: Sequence[Timing] = (), command: str = "") -> 
             host=_host(),
             source_digest=built.source_sha256,
         ),
+    )
+
+
+def _few(names: Sequence[str]) -> str:
+    """The first names, and how many more there are."""
+    return (
+        ", ".join(names)
+        if len(names) <= MAX_NAMES
+        else f"{', '.join(names[:MAX_NAMES])} and {len(names) - MAX_NAMES} more"
     )
 
 

@@ -69,7 +69,10 @@ def check(manifest: bytes, signature: bytes | None, signers: Sequence[VerifyingK
     if allow_unsigned:
         return
     if not signers:
-        raise AccessError("no signer was named, so no signature can be accepted", hint="name the signer's public key")
+        raise AccessError(
+            "no signer was named, so no signature can be accepted",
+            hint="name the signer's public key (--signer), or say that unsigned artifacts are accepted (--allow-unsigned)",
+        )
     if signature is None:
         raise AccessError("artifact is not signed", hint="ask its owner for a signed one")
     raise AccessError(

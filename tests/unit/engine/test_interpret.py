@@ -81,14 +81,13 @@ def test_scales_computed_from_the_input_are_float32():
     assert any("computed from the input" in note for note in trace.notes.departures)
 
 
-@pytest.mark.parametrize(
-    ("weight", "breached"), [(127, False), (-127, False), (128, True)], ids=["fits", "fits negative", "too large"]
-)
-def test_the_accumulator_bound_is_tight(weight, breached):
-    """518 * 127 * 255 < 2^24 <= 518 * 127 * 255 + 2432: one more weight of 10 goes over."""
+@pytest.mark.parametrize("sign", [1, -1])
+@pytest.mark.parametrize(("last", "breached"), [(7, False), (8, True)])
+def test_the_accumulator_bound_is_tight(sign, last, breached):
+    """(518 * 127 + 7) * 255 is 2^24 - 1: the last weight decides."""
     graph = Graph()
-    w = np.full((519, 1), np.sign(weight) * 127)
-    w[-1] = 10 if breached else 9
+    w = np.full((519, 1), sign * 127)
+    w[-1] = last
     graph.output(graph.node("MatMul", [coded(graph, shape=(519,)), graph.weight(w, [0], 1)]))
     total = int(np.abs(w).sum()) * 255
     assert (total >= 2**24) == breached

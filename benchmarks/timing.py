@@ -1,0 +1,136 @@
+"""Time candidates against each other on a machine that is never quite quiet.
+
+Every round gives each candidate one burst of calls, after a short sleep in which the threads of the one before it go to
+sleep too. Ratios are taken inside a round, so that drift cancels. The share of the machine that other processes took
+is read around every round; the least disturbed rounds are kept, and that share is part of the result.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+STAT = Path("/proc/stat")
+PAUSE_S = 0.01
+QUIET_SHARE = 0.03
+"""Other processes' share of all cores up to which a round counts as quiet."""
+RESAMPLES = 2000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """How long to race.
+
+    Args:
+        warm: Calls before each burst that are not timed.
+        burst: Timed calls in a burst.
+        rounds: Quiet rounds wanted.
+        budget_s: Time after which no new round begins, whether enough were quiet or not.
+    """
+
+    warm: int
+    burst: int
+    rounds: int
+    budget_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Times:
+    """What came of one race.
+
+    Args:
+        calls_ms: Times by candidate, shape (rounds, burst).
+        others: Largest share of the machine that other processes took during a kept round; None where the system does
+            not say.
+        rounds_run: Rounds run, of which the least disturbed were kept.
+    """
+
+    calls_ms: Mapping[str, NDArray[np.float64]]
+    others: float | None
+    rounds_run: int
+
+    def summary(self, name: str) -> dict[str, float]:
+        """Return median, 10th and 90th percentile and minimum of a candidate's calls."""
+        calls = self.calls_ms[name]
+        low, middle, high = np.quantile(calls, (0.1, 0.5, 0.9))
+        return {"median_ms": middle, "p10_ms": low, "p90_ms": high, "min_ms": float(calls.min()), "calls": calls.size}
+
+    def median(self, name: str) -> float:
+        """Return the median time of a candidate's calls in ms."""
+        return float(np.median(self.calls_ms[name]))
+
+    def best(self, names: list[str]) -> str:
+        """Return which of `names` has the smallest median."""
+        return min(names, key=self.median)
+
+    def ratio(self, ours: str, peer: str) -> dict[str, float]:
+        """Return the median over rounds of burst median over burst median, with a bootstrap 95 % interval.
+
+        Rounds are resampled, since calls of one burst share whatever disturbed it.
+        """
+        first, second = (np.median(self.calls_ms[name], axis=1) for name in (ours, peer))
+        each = first / second
+        draws = np.random.default_rng(0).integers(0, len(each), (RESAMPLES, len(each)))
+        low, high = np.quantile(np.median(each[draws], axis=1), (0.025, 0.975))
+        return {"ratio": float(np.median(each)), "low": float(low), "high": float(high)}
+
+
+def race(candidates: Mapping[str, Callable[[], object]], plan: Plan) -> Times:
+    """Time `candidates` in turns.
+
+    Args:
+        candidates: What to call, by name.
+        plan: How often.
+
+    Returns:
+        The times of the `plan.rounds` least disturbed rounds.
+    """
+    for call in candidates.values():
+        call()
+    rounds: list[tuple[float, dict[str, list[float]]]] = []
+    end = time.perf_counter() + plan.budget_s
+    while not rounds or (_quiet(rounds) < plan.rounds and time.perf_counter() < end):
+        before = _usage()
+        times = {name: _burst(call, plan) for name, call in candidates.items()}
+        rounds.append((_others(before, _usage()), times))
+    kept = sorted(rounds, key=lambda pair: pair[0])[: plan.rounds]
+    calls = {name: np.asarray([times[name] for _, times in kept]) for name in candidates}
+    return Times(calls_ms=calls, others=kept[-1][0] if STAT.exists() else None, rounds_run=len(rounds))
+
+
+def _burst(call: Callable[[], object], plan: Plan) -> list[float]:
+    time.sleep(PAUSE_S)
+    for _ in range(plan.warm):
+        call()
+    times = []
+    for _ in range(plan.burst):
+        start = time.perf_counter()
+        call()
+        times.append((time.perf_counter() - start) * 1e3)
+    return times
+
+
+def _quiet(rounds: list[tuple[float, dict[str, list[float]]]]) -> int:
+    return sum(others <= QUIET_SHARE for others, _ in rounds)
+
+
+def _usage() -> tuple[float, float, float]:
+    """Return now, CPU seconds that this process and its children took, and those that the whole machine took."""
+    own = sum(os.times()[:4])
+    if not STAT.exists():
+        return time.perf_counter(), own, own
+    fields = [int(field) for field in STAT.read_text().split("\n", 1)[0].split()[1:9]]
+    idle = fields[3] + fields[4]
+    return time.perf_counter(), own, (sum(fields) - idle) / os.sysconf("SC_CLK_TCK")
+
+
+def _others(before: tuple[float, float, float], after: tuple[float, float, float]) -> float:
+    """Return other processes' share of the machine between two readings, 0 to 1."""
+    elapsed, own, all_of_it = (late - early for early, late in zip(before, after, strict=True))
+    return max(0.0, all_of_it - own) / (elapsed * (os.cpu_count() or 1))
