@@ -1,15 +1,16 @@
 """Time candidates against each other on a machine that is never quite quiet.
 
-Every round gives each candidate one burst of calls, after a short sleep in which the threads of the one before it go to
-sleep too. Ratios are taken inside a round, so that drift cancels. The share of the machine that other processes took
-is read around every round; the least disturbed rounds are kept, and that share is part of the result.
+Every round gives each candidate one burst of calls, after a sleep in which the threads of the one before it go to sleep
+too: onnxruntime's spin for some 20 ms, and whoever runs meanwhile takes twice as long. Ratios are taken inside a
+round, so that drift cancels. The share of the machine that other processes took is read around every round; the least
+disturbed rounds are kept, and that share is part of the result.
 """
 
 from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 STAT = Path("/proc/stat")
-PAUSE_S = 0.01
+PAUSE_S = 0.06
 QUIET_SHARE = 0.03
 """Other processes' share of all cores up to which a round counts as quiet."""
 RESAMPLES = 2000
@@ -59,13 +60,13 @@ class Times:
         """Return median, 10th and 90th percentile and minimum of a candidate's calls."""
         calls = self.calls_ms[name]
         low, middle, high = np.quantile(calls, (0.1, 0.5, 0.9))
-        return {"median_ms": middle, "p10_ms": low, "p90_ms": high, "min_ms": float(calls.min()), "calls": calls.size}
+        return {"median_ms": middle, "p10_ms": low, "p90_ms": high, "min_ms": calls.min(), "calls": calls.size}
 
     def median(self, name: str) -> float:
         """Return the median time of a candidate's calls in ms."""
         return float(np.median(self.calls_ms[name]))
 
-    def best(self, names: list[str]) -> str:
+    def best(self, names: Sequence[str]) -> str:
         """Return which of `names` has the smallest median."""
         return min(names, key=self.median)
 
@@ -116,21 +117,21 @@ def _burst(call: Callable[[], object], plan: Plan) -> list[float]:
     return times
 
 
-def _quiet(rounds: list[tuple[float, dict[str, list[float]]]]) -> int:
+def _quiet(rounds: Sequence[tuple[float, object]]) -> int:
     return sum(others <= QUIET_SHARE for others, _ in rounds)
 
 
 def _usage() -> tuple[float, float, float]:
-    """Return now, CPU seconds that this process and its children took, and those that the whole machine took."""
+    """Return now, CPU seconds that this process and its ended children took, and those the whole machine took."""
     own = sum(os.times()[:4])
     if not STAT.exists():
         return time.perf_counter(), own, own
-    fields = [int(field) for field in STAT.read_text().split("\n", 1)[0].split()[1:9]]
+    fields = [int(field) for field in STAT.read_text(encoding="ascii").split("\n", 1)[0].split()[1:9]]
     idle = fields[3] + fields[4]
     return time.perf_counter(), own, (sum(fields) - idle) / os.sysconf("SC_CLK_TCK")
 
 
 def _others(before: tuple[float, float, float], after: tuple[float, float, float]) -> float:
     """Return other processes' share of the machine between two readings, 0 to 1."""
-    elapsed, own, all_of_it = (late - early for early, late in zip(before, after, strict=True))
-    return max(0.0, all_of_it - own) / (elapsed * (os.cpu_count() or 1))
+    elapsed, own, machine = (late - early for early, late in zip(before, after, strict=True))
+    return max(0.0, machine - own) / (elapsed * (os.cpu_count() or 1))

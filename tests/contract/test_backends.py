@@ -15,9 +15,9 @@ from hypothesis import strategies as st
 
 sys.path.append(str(Path(__file__).parents[1] / "unit" / "engine"))
 
-from graphs import INPUT_SHAPE, grow, sample
+from integer_graphs import INPUT_SHAPE, grow, sample
 from onnx import TensorProto
-from qdq import Graph
+from qdq_graph import Graph
 
 from intact.engine import canary
 from intact.engine.backend import Backend, EngineError, Options, Session

@@ -9,6 +9,7 @@ from intact.engine.host import Host, describe
 from intact.engine.memory import default_path
 from intact.engine.parallel import Spread, over_processes, over_threads
 from intact.engine.spec import TensorSpec, check_inputs
+from intact.engine.survey import survey
 from intact.engine.vectors import Vectors
 
 __all__ = [
@@ -33,4 +34,5 @@ __all__ = [
     "over_processes",
     "over_threads",
     "self_test",
+    "survey",
 ]

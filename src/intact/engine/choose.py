@@ -14,7 +14,7 @@ from typing import Any, Final
 from numpy.typing import NDArray
 
 from intact.engine import canary, memory, trial
-from intact.engine.backend import Backend, EngineError, Options, Session
+from intact.engine.backend import DEFAULT, Backend, EngineError, Options, Session
 from intact.engine.backends import find, get
 from intact.engine.conformance import inputs_of, self_test
 from intact.engine.host import describe, fingerprint
@@ -144,7 +144,7 @@ def _key(question: _Question, names: Sequence[str], sizes: Mapping[str, int] | N
 def _remembered(
     question: _Question, backends: Sequence[Backend], choice: str | None, tried: list[Tried]
 ) -> Session | None:
-    names = {_name(b, variant): (b, variant) for b in backends for variant in b.variants}
+    names = {name_of(b, variant): (b, variant) for b in backends for variant in b.variants}
     if choice is None or choice not in names:
         return None
     backend, variant = names[choice]
@@ -175,14 +175,15 @@ def _attempt(question: _Question, backend: Backend, variant: str, tried: list[Tr
         session = backend.load(program, options, variant)
         self_test(session, vectors)
     except (EngineError, CheckFailed) as failure:
-        tried.append(Tried(name=_name(backend, variant), outcome=failure.message))
+        tried.append(Tried(name=name_of(backend, variant), outcome=failure.message))
         return None
     tried.append(Tried(name=session.name, outcome=CONFORMS))
     return session
 
 
-def _name(backend: Backend, variant: str) -> str:
-    return backend.name if variant == backend.variants[0] else f"{backend.name}/{variant}"
+def name_of(backend: Backend, variant: str) -> str:
+    """Return the name a session of this variant has."""
+    return backend.name if variant == DEFAULT else f"{backend.name}/{variant}"
 
 
 def _fastest(

@@ -57,6 +57,8 @@ def _check_tensor(initializer: onnx.TensorProto, tensor: NDArray[Any] | None) ->
     if tensor is None:
         raise ModelError(f"initializer '{initializer.name}' has no tensor beside the graph")
     dtype = onnx.helper.tensor_dtype_to_np_dtype(initializer.data_type)
+    if dtype.name.endswith(("int4", "int2", "float4_e2m1fn")):
+        raise ModelError(f"initializer '{initializer.name}' is {dtype}: codes below 8 bits cannot lie beside the graph")
     if tensor.dtype != dtype or tensor.shape != tuple(initializer.dims):
         found, wanted = f"{tensor.dtype}{list(tensor.shape)}", f"{dtype}{list(initializer.dims)}"
         raise ModelError(f"the tensor beside initializer '{initializer.name}' is {found}, wanted {wanted}")
@@ -97,8 +99,7 @@ def check_inputs(specs: Sequence[TensorSpec], inputs: Mapping[str, NDArray[Any]]
         DataError: A name is missing or unknown, or an array has the wrong type or shape, no elements, or a NaN or an
             infinity.
     """
-    unknown, missing = set(inputs) - {s.name for s in specs}, [s.name for s in specs if s.name not in inputs]
-    if unknown or missing:
+    if len(inputs) != len(specs) or any(spec.name not in inputs for spec in specs):
         wanted = ", ".join(str(spec) for spec in specs)
         raise DataError(f"inputs are {sorted(inputs)}, the model wants {wanted}", hint="name every input once")
     sizes: dict[str, int] = {}

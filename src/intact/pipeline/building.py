@@ -212,7 +212,10 @@ def _compress(spec: Spec, recipe: Recipe, options: Options) -> Built:
     )
     progress("engines", 1, 1)
     integer = Predictor(inputs=graph.inputs, outputs=_names(graph), run=loaded.session.run)
-    reference = Predictor(inputs=graph.inputs, outputs=_names(graph), run=Runner(graph))
+    runner = Runner(graph)
+    reference = Predictor(
+        inputs=graph.inputs, outputs=_names(graph), run=lambda feeds: runner(check_data(graph.inputs, feeds))
+    )
     verdict = _check(spec.evaluate, reference, integer, options)
     some = first_rows(data, LAYER_ROWS)
     layers = () if some is None else describe(made, emission, encodings, statistics, some)

@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from intact.compress.calibrate import check_data
 from intact.graph.run import is_batched
 from intact.graph.view import Port
 from intact.pipeline.spec import as_arrays
@@ -26,7 +25,7 @@ class Predictor:
     Args:
         inputs: The model's inputs.
         outputs: Their names in order.
-        run: The engine.
+        run: The engine; it checks what it is given.
     """
 
     def __init__(self, *, inputs: Sequence[Port], outputs: Sequence[str], run: Run) -> None:
@@ -34,6 +33,7 @@ class Predictor:
         self.outputs = tuple(outputs)
         self._run = run
         self._names = [port.name for port in self.inputs]
+        self._dtypes = {port.name: port.dtype for port in self.inputs}
         self._may_cut = is_batched(self.inputs)
 
     def __call__(self, data: Any) -> Any:
@@ -47,8 +47,10 @@ class Predictor:
 
     def run(self, data: Any) -> dict[str, Array]:
         """Run on `data` and return every output by name."""
-        feeds = check_data(self.inputs, as_arrays(data, self._names))
-        rows = len(next(iter(feeds.values()))) if self._may_cut else 0
+        alone = type(data) is np.ndarray and len(self._names) == 1
+        feeds = {self._names[0]: data} if alone else as_arrays(data, self._names)
+        feeds = {name: self._cast(name, value) for name, value in feeds.items()}
+        rows = len(next(iter(feeds.values()), ())) if self._may_cut else 0
         if rows <= MAX_BATCH:
             return dict(self._run(feeds))
         parts = [
@@ -56,3 +58,10 @@ class Predictor:
             for start in range(0, rows, MAX_BATCH)
         ]
         return {name: np.concatenate([part[name] for part in parts]) for name in self.outputs}
+
+    def _cast(self, name: str, value: Array) -> Array:
+        """Another width of the same kind of number is taken; anything else is the engine's to refuse."""
+        wanted = self._dtypes.get(name, value.dtype)
+        if value.dtype == wanted or not np.can_cast(value.dtype, wanted, casting="same_kind"):
+            return value
+        return value.astype(wanted)

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from graphs import grow, sample
+from integer_graphs import grow, sample
 
 from intact.engine.backend import Backend, EngineError, Options
 from intact.engine.backends import get
@@ -122,7 +122,7 @@ def cache(tmp_path):
 
 
 def test_the_winner_is_remembered_and_only_it_is_loaded_again(cache):
-    slow, fast = Fake("slow", delay_s=0.02), Fake("fast")
+    slow, fast = Fake("slow", delay_s=0.008), Fake("fast")
     load(PROGRAM, VECTORS, engines=[slow.backend, fast.backend], cache_path=cache)
     slow.loads.clear(), fast.loads.clear()
     fast.runs = 0
@@ -133,7 +133,7 @@ def test_the_winner_is_remembered_and_only_it_is_loaded_again(cache):
 
 
 def test_a_remembered_engine_that_no_longer_conforms_gives_way(cache):
-    slow, fast = Fake("slow", delay_s=0.02), Fake("fast")
+    slow, fast = Fake("slow", delay_s=0.008), Fake("fast")
     engines = [slow.backend, fast.backend]
     load(PROGRAM, VECTORS, engines=engines, cache_path=cache)
     fast.wrong = ("default", "careful")
@@ -145,7 +145,7 @@ def test_a_remembered_engine_that_no_longer_conforms_gives_way(cache):
 
 @pytest.mark.parametrize("what", ["threads", "sizes", "engines", "model"])
 def test_another_question_is_answered_anew(cache, what):
-    slow, fast = Fake("slow", delay_s=0.02), Fake("fast")
+    slow, fast = Fake("slow", delay_s=0.008), Fake("fast")
     engines, program, vectors = [slow.backend, fast.backend], PROGRAM, VECTORS
     load(program, vectors, engines=engines, cache_path=cache)
     changed = {"engines": engines, "cache_path": cache}
@@ -154,7 +154,7 @@ def test_another_question_is_answered_anew(cache, what):
     elif what == "sizes":
         changed["sizes"] = {"n": 2}
     elif what == "engines":
-        changed["engines"] = [*engines, Fake("third", delay_s=0.02).backend]
+        changed["engines"] = [*engines, Fake("third", delay_s=0.008).backend]
     else:
         program = grow(5).program()
         vectors = make_vectors(program, "exact")
@@ -163,7 +163,7 @@ def test_another_question_is_answered_anew(cache, what):
 
 @pytest.mark.parametrize("content", [b"", b"{", b'{"version": 9}', b"\x00" * 50])
 def test_a_damaged_memory_costs_only_time(cache, content):
-    slow, fast = Fake("slow", delay_s=0.02), Fake("fast")
+    slow, fast = Fake("slow", delay_s=0.008), Fake("fast")
     cache.write_bytes(content)
     loaded = load(PROGRAM, VECTORS, engines=[slow.backend, fast.backend], cache_path=cache)
     assert loaded.engine == "fast"
@@ -172,7 +172,7 @@ def test_a_damaged_memory_costs_only_time(cache, content):
 
 
 def test_a_memory_that_names_a_stranger_is_not_followed(cache):
-    slow, fast = Fake("slow", delay_s=0.02), Fake("fast")
+    slow, fast = Fake("slow", delay_s=0.008), Fake("fast")
     load(PROGRAM, VECTORS, engines=[slow.backend, fast.backend], cache_path=cache)
     cache.write_text(cache.read_text().replace('"fast"', '"os.system"'))
     assert load(PROGRAM, VECTORS, engines=[slow.backend, fast.backend], cache_path=cache).engine == "fast"

@@ -8,9 +8,9 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from graphs import grow
+from integer_graphs import grow
 from onnx import TensorProto
-from qdq import Graph
+from qdq_graph import Graph
 
 from intact.engine.backend import Options, Session
 from intact.engine.backends import get

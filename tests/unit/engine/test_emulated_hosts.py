@@ -22,7 +22,7 @@ from intact.engine.backend import Options
 from intact.engine.choose import load
 from intact.engine.conformance import make_vectors, self_test
 from intact.errors import CheckFailed
-from graphs import grow
+from integer_graphs import grow
 backend, found = get("onnxruntime"), {}
 program = grow(0).program()
 vectors = make_vectors(program, "exact")

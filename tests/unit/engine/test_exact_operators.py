@@ -5,12 +5,12 @@ from __future__ import annotations
 from fractions import Fraction
 
 import numpy as np
-import oracle
+import integer_oracle as oracle
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from onnx import TensorProto
-from qdq import Graph
+from qdq_graph import Graph
 
 from intact.engine.exact import execute, prepare
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import onnx
 import pytest
-from graphs import grow, sample
+from integer_graphs import grow, sample
 from onnx import TensorProto, helper
-from qdq import Graph
+from qdq_graph import Graph
 
 from intact.engine.exact import execute, prepare
 from intact.errors import ModelError

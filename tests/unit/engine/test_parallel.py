@@ -6,9 +6,9 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from graphs import grow, sample
+from integer_graphs import grow, sample
 from onnx import TensorProto
-from qdq import Graph
+from qdq_graph import Graph
 
 from intact.engine.backend import EngineError, Options, Session
 from intact.engine.backends import get

@@ -7,7 +7,7 @@ import hashlib
 import numpy as np
 import pytest
 from onnx import TensorProto
-from qdq import Graph
+from qdq_graph import Graph
 
 from intact.engine.probes import KINDS, Span, make, spans_of
 from intact.engine.spec import TensorSpec, specs_of

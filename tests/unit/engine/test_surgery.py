@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import onnx
-from graphs import grow, sample
+from integer_graphs import grow, sample
 from onnx import TensorProto
-from qdq import Graph
+from qdq_graph import Graph
 
 from intact.engine.exact import execute, prepare
 from intact.engine.surgery import own_zero_points, peel_inputs, spell_out_rounding

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from graphs import grow
+from integer_graphs import grow
 from onnx import TensorProto
-from qdq import Graph
+from qdq_graph import Graph
 
 from intact.engine import trial
 from intact.engine.backend import EngineError, Options

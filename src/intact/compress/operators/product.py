@@ -90,21 +90,32 @@ def _emit_static(emitter: Emitter, step: Step) -> None:
     target = emitter.encodings.get(output) if output in emitter.plan.coded else None
     relu = step.nodes[-1].op == "Relu" and target is None
     bias = bias_of(emitter.graph, step.nodes)
-    # onnxruntime fuses a Gemm or a float bias with Relu before it sees the codes: bias and Relu then stand alone
-    apart = node.op == "MatMul" or (node.op == "Gemm" and relu)
-    solution = _solve(emitter, step, factor=source.factor, bias=None if apart else bias)
+    apart = node.op == "MatMul"  # which takes no bias itself
+    exact = emitter.plan.power_of_two
+    solution = _solve(emitter, step, factor=source.factor, bias=bias if exact or not apart else None)
     inputs = [emitter.quantized(node.inputs[0]), _weight(emitter, step, solution, as_matmul=apart)]
-    if solution.bias is not None:
-        scales = np.float32(source.scale) * solution.codes.encoding.scale
-        names = (emitter.constant(f"{step.layer}.b", solution.bias), emitter.constant(f"{step.layer}.t", scales))
-        inputs.append(emitter.node("DequantizeLinear", names, f"{step.layer}.bf", axis=0))
+    offset = _bias(emitter, step, solution, bias)
     op, attributes = ("MatMul", {}) if apart else (node.op, dict(node.attributes))
+    if offset and not apart:
+        inputs.append(offset)
     chain = [(op, tuple(inputs), attributes)]
-    if apart and bias is not None:
-        chain.append(("Add", (emitter.constant(f"{step.layer}.b", bias.astype(np.float32)),), {}))
+    if offset and apart:
+        chain.append(("Add", (offset,), {}))
     if relu:
         chain.append(("Relu", (), {}))
     _write_chain(emitter, step, chain)
+
+
+def _bias(emitter: Emitter, step: Step, solution: Solution, bias: Array | None) -> str:
+    """Write the bias: in whole steps of the accumulator where it was solved, so that adding it is exact; else float."""
+    if bias is None:
+        return ""
+    name = f"{step.layer}.b"
+    if solution.bias is None:
+        return emitter.constant(name, bias.astype(np.float32))
+    scales = np.float32(emitter.encodings[step.nodes[0].inputs[0]].scale) * solution.codes.encoding.scale
+    inputs = (emitter.constant(name, solution.bias), emitter.constant(f"{step.layer}.t", scales))
+    return emitter.node("DequantizeLinear", inputs, f"{step.layer}.bf", axis=0)
 
 
 def _emit_dynamic(emitter: Emitter, step: Step) -> None:
@@ -178,7 +189,10 @@ def _weight(emitter: Emitter, step: Step, solution: Solution, *, as_matmul: bool
     shape = emitter.graph.constants[node.inputs[1]].shape
     codes = np.ascontiguousarray(solution.codes.q.T) if as_matmul else stored(solution.codes.q, node, shape)
     scales = np.asarray(solution.codes.encoding.scale, np.float32)
-    inputs = (emitter.constant(f"{step.layer}.w", codes), emitter.constant(f"{step.layer}.s", scales))
+    inputs: tuple[str, ...] = (emitter.constant(f"{step.layer}.w", codes), emitter.constant(f"{step.layer}.s", scales))
+    if node.op == "Gemm" and not as_matmul:  # onnxruntime takes a Gemm for integer only if its weight has a zero point
+        zeros = np.zeros(len(scales), np.int8)
+        inputs = (*inputs, emitter.constant(f"zeros{len(scales)}", zeros))
     axis = 1 if as_matmul else channel_axis(node)
     return emitter.node("DequantizeLinear", inputs, f"{step.layer}.wf", axis=axis)
 

@@ -32,6 +32,7 @@ ALWAYS: Final[Mapping[str, str]] = {
     # A weight that meets an activation through a layout operator becomes MatMulNBits, whose level 4 (the default)
     # rounds activations to 8 bits on the way; level 1 keeps them in float32.
     "session.qdq_matmulnbits_accuracy_level": "1",
+    "session.use_external_initializer_file_buffers_directly": "1",  # weights are read where they lie, never copied
 }
 
 FATAL: Final = 4
@@ -43,8 +44,7 @@ def _why_unavailable() -> str | None:
 
 
 def _load(program: Program, options: Options, variant: str) -> Session:
-    import onnxruntime
-
+    onnxruntime = _library()
     inputs, outputs = specs_of(graph_of(program).graph)
     program = own_zero_points(program) if variant == "wide" else program
     names = [output.name for output in outputs]
@@ -65,9 +65,16 @@ def _load(program: Program, options: Options, variant: str) -> Session:
     return Session(engine="onnxruntime", variant=variant, inputs=inputs, outputs=outputs, execute=run)
 
 
-def _options(options: Options, variant: str, tensors: Mapping[str, NDArray[Any]]) -> Any:
-    import onnxruntime
+def _library() -> Any:
+    try:
+        import onnxruntime
+    except ImportError as error:
+        raise EngineError(f"onnxruntime cannot be imported: {error}") from error
+    return onnxruntime
 
+
+def _options(options: Options, variant: str, tensors: Mapping[str, NDArray[Any]]) -> Any:
+    onnxruntime = _library()
     onnxruntime.disable_telemetry_events()
     settings = onnxruntime.SessionOptions()
     settings.log_severity_level = FATAL
@@ -76,8 +83,10 @@ def _options(options: Options, variant: str, tensors: Mapping[str, NDArray[Any]]
     settings.inter_op_num_threads = 1
     for key, value in {**ALWAYS, **SETTINGS[variant]}.items():
         settings.add_session_config_entry(key, value)
-    shared = [onnxruntime.OrtValue.ortvalue_from_numpy(tensor) for tensor in tensors.values()]
-    settings.add_external_initializers(list(tensors), shared)
+    buffers = [
+        tensor.reshape(-1).view(np.uint8) for tensor in tensors.values()
+    ]  # each a file of its initializer's name
+    settings.add_external_initializers_from_files_in_memory(list(tensors), buffers, [b.nbytes for b in buffers])
     return settings
 
 

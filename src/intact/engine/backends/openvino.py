@@ -41,8 +41,7 @@ def _why_unavailable() -> str | None:
 
 
 def _load(program: Program, options: Options, variant: str) -> Session:
-    import openvino
-
+    openvino = _library()
     inputs, outputs = specs_of(graph_of(program).graph)
     model = program.to_proto()
     quantizers = peel_inputs(model)
@@ -65,6 +64,14 @@ def _load(program: Program, options: Options, variant: str) -> Session:
         return {spec.name: results[index].copy() for index, spec in enumerate(outputs)}
 
     return Session(engine="openvino", variant=variant, inputs=inputs, outputs=outputs, execute=run)
+
+
+def _library() -> Any:
+    try:
+        import openvino
+    except ImportError as error:
+        raise EngineError(f"openvino cannot be imported: {error}") from error
+    return openvino
 
 
 def _codes(values: Arrays, quantizers: Mapping[str, InputQuantizer]) -> dict[str, NDArray[Any]]:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from onnx import TensorProto
-from qdq import Graph
+from qdq_graph import Graph
 
 INPUT_SHAPE = (3, 10, 10)
 
