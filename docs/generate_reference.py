@@ -9,7 +9,6 @@ from __future__ import annotations
 import argparse
 import enum
 import inspect
-import re
 import sys
 import types
 import typing
@@ -19,6 +18,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+from docstrings import cell, docstring, first_line, items, reflow, signature, summary
 from typer.main import get_command
 
 import intact
@@ -41,7 +41,6 @@ API: Mapping[str, tuple[str, ...]] = {
 }
 """Modules of the reference and the names told of each; all that the module exports where none are given."""
 
-SECTIONS = ("Args", "Attributes", "Returns", "Raises", "Source")
 KINDS = {str: "TEXT", Path: "PATH", int: "N", float: "X"}
 
 
@@ -81,7 +80,7 @@ def _command(name: str, command: Any) -> list[str]:
     hints = typing.get_type_hints(inspect.unwrap(command.callback))
     given = [p for p in command.params if p.param_type_name == "argument" or (p.required and p.opts)]
     usage = " ".join([name, *(_usage(p, hints) for p in given), "[OPTIONS]"])
-    lines = [f"## {name}", "", *(_reflow(inspect.cleandoc(command.help or ""))), "", "```text", usage, "```", ""]
+    lines = [f"## {name}", "", *(reflow(inspect.cleandoc(command.help or ""))), "", "```text", usage, "```", ""]
     lines += ["| option | default | what it does |", "|---|---|---|"]
     lines += [_parameter(parameter, hints) for parameter in command.params]
     return [*lines, "| `--help` | | Show this in short. |", ""]
@@ -103,7 +102,7 @@ def _parameter(parameter: Any, hints: Mapping[str, Any]) -> str:
     if not parameter.required and parameter.default not in (None, False, ()):
         default = f"`{parameter.default}`"
     repeat = " Repeatable." if parameter.multiple and "repeat" not in (parameter.help or "") else ""
-    return f"| {label} | {default} | {_cell((parameter.help or '') + repeat)} |"
+    return f"| {label} | {default} | {cell((parameter.help or '') + repeat)} |"
 
 
 def _kind(parameter: Any, hints: Mapping[str, Any]) -> str:
@@ -124,7 +123,7 @@ def api_page() -> str:
         module = import_module(module_name)
         lines += [f"## {module_name}", ""]
         if not names:
-            lines += [*_reflow((inspect.getdoc(module) or "").partition("\n\n")[0]), ""]
+            lines += [*reflow((inspect.getdoc(module) or "").partition("\n\n")[0]), ""]
         for name in names or module.__all__:
             lines += _public(f"{module_name}.{name}", getattr(module, name))
     return "\n".join(lines).rstrip() + "\n"
@@ -133,7 +132,7 @@ def api_page() -> str:
 def _public(name: str, value: Any) -> list[str]:
     lines = [f"### {name}", ""]
     if inspect.ismodule(value):
-        lines += [*_docstring(value), ""]
+        lines += [*docstring(value), ""]
         own = (f for _, f in sorted(vars(value).items()) if inspect.isfunction(f) and f.__module__ == value.__name__)
         for function in own:
             if not function.__name__.startswith("_"):
@@ -141,16 +140,16 @@ def _public(name: str, value: Any) -> list[str]:
         return lines
     if isinstance(value, type) and issubclass(value, enum.Enum):
         members = ", ".join(f"`{member.name}`" for member in value)
-        return [*lines, *_docstring(value), "", f"Members: {members}.", ""]
+        return [*lines, *docstring(value), "", f"Members: {members}.", ""]
     if isinstance(value, type) and issubclass(value, Exception):
         bases = ", ".join(f"`{base.__name__}`" for base in value.__bases__)
-        return [*lines, *_docstring(value), "", f"A kind of {bases}; exit code {getattr(value, 'exit_code', 1)}.", ""]
+        return [*lines, *docstring(value), "", f"A kind of {bases}; exit code {getattr(value, 'exit_code', 1)}.", ""]
     lines += _callable(name, value)
     return [*lines, *_members(name.rpartition(".")[2], value)] if isinstance(value, type) else lines
 
 
 def _callable(name: str, value: Any) -> list[str]:
-    return ["```python", signature(name, value), "```", "", *_docstring(value), ""]
+    return ["```python", signature(name, value), "```", "", *docstring(value), ""]
 
 
 def _members(name: str, value: type) -> list[str]:
@@ -160,110 +159,11 @@ def _members(name: str, value: type) -> list[str]:
         if member_name.startswith("_") and member_name != "__call__":
             continue
         if isinstance(member, property) and member.__doc__:
-            lines += [f"**`{name}.{member_name}`** {_summary(member)}", ""]
-        elif isinstance(member, classmethod | staticmethod | types.FunctionType) and _summary(member):
+            lines += [f"**`{name}.{member_name}`** {summary(member)}", ""]
+        elif isinstance(member, classmethod | staticmethod | types.FunctionType) and summary(member):
             function = member if isinstance(member, types.FunctionType) else member.__func__
             lines += _callable(f"{name}.{member_name}", function)
     return lines
-
-
-def signature(name: str, value: Any) -> str:
-    """Return the signature of a function or class as Python writes it, one parameter a line where it is long."""
-    found = inspect.signature(value)
-    parts: list[str] = []
-    star = False
-    for parameter in found.parameters.values():
-        if parameter.name == "self" and not parts:
-            continue
-        if parameter.kind is parameter.KEYWORD_ONLY and not star:
-            star = True
-            parts.append("*")
-        star = star or parameter.kind is parameter.VAR_POSITIONAL
-        parts.append(_declaration(parameter))
-    ending = "" if isinstance(value, type) else _arrow(found.return_annotation)
-    short = f"{name}({', '.join(parts)}){ending}"
-    return short if len(short) <= 100 else f"{name}(\n" + "".join(f"    {part},\n" for part in parts) + f"){ending}"
-
-
-def _declaration(parameter: inspect.Parameter) -> str:
-    prefix = {parameter.VAR_POSITIONAL: "*", parameter.VAR_KEYWORD: "**"}.get(parameter.kind, "")
-    kind = "" if parameter.annotation is parameter.empty else f": {_annotation(parameter.annotation)}"
-    if parameter.default is parameter.empty:
-        return f"{prefix}{parameter.name}{kind}"
-    return f"{parameter.name}{kind} = {_value(parameter.default)}"
-
-
-def _arrow(annotation: Any) -> str:
-    return "" if annotation is inspect.Signature.empty else f" -> {_annotation(annotation)}"
-
-
-def _annotation(annotation: Any) -> str:
-    return annotation if isinstance(annotation, str) else getattr(annotation, "__name__", str(annotation))
-
-
-def _value(value: Any) -> str:
-    """A default as a reader would write it; `...` where it is made afresh."""
-    if isinstance(value, enum.Enum):
-        return f"{type(value).__name__}.{value.name}"
-    if inspect.isfunction(value):
-        return value.__name__
-    return "..." if repr(value).startswith("<") else repr(value)
-
-
-# ---- docstrings
-
-
-def _docstring(value: Any) -> list[str]:
-    """Return a docstring in Markdown: what it says, then its sections as lists."""
-    text = inspect.getdoc(value) or ""
-    parts = re.split(rf"^({'|'.join(SECTIONS)}):$", text, flags=re.MULTILINE)
-    lines = _prose(parts[0])
-    for title, body in zip(parts[1::2], parts[2::2], strict=True):
-        lines += ["", f"{title}:", "", *_section(title, inspect.cleandoc("\n" + body))]
-    return lines
-
-
-def _section(title: str, body: str) -> list[str]:
-    if title in ("Returns", "Source"):
-        return _prose(body)
-    items = re.split(r"\n(?=\S)", body)
-    return [_item(" ".join(item.split())) for item in items]
-
-
-def _item(text: str) -> str:
-    name, separator, rest = text.partition(": ")
-    if not separator:
-        return f"- {_escape(text)}"
-    return f"- {', '.join(f'`{each}`' for each in name.split(', '))}: {_escape(rest)}"
-
-
-def _prose(text: str) -> list[str]:
-    """Paragraphs, escaped; what is indented stays as it is, as a block."""
-    lines: list[str] = []
-    for paragraph in re.split(r"\n\s*\n", text.strip("\n")):
-        if paragraph.startswith("    "):
-            lines += ["```text", inspect.cleandoc("\n" + paragraph), "```", ""]
-        elif paragraph.strip():
-            lines += [*_reflow(_escape(paragraph)), ""]
-    return lines[:-1]
-
-
-def _summary(value: Any) -> str:
-    return _escape((inspect.getdoc(value) or "").partition("\n\n")[0].replace("\n", " "))
-
-
-def _reflow(text: str) -> list[str]:
-    return [line.strip() for line in text.splitlines()]
-
-
-def _escape(text: str) -> str:
-    """Keep Markdown from taking formulas for emphasis or markup; what stands in backticks stays."""
-    parts = re.split(r"(`[^`]*`)", text)
-    return "".join(part if part.startswith("`") else re.sub(r"([*<|])", r"\\\1", part) for part in parts)
-
-
-def _cell(text: str) -> str:
-    return " ".join(_escape(text).split())
 
 
 # ---- recipe
@@ -287,10 +187,10 @@ def recipe_page() -> str:
     families = (("method", methods()), ("observer", observers()))
     for key, members in families:
         lines += ["", f"## Values of `{key}`", "", "| name | what it does |", "|---|---|"]
-        lines += [f"| `{name}` | {_cell(_module_line(member))} |" for name, member in members.items()]
+        lines += [f"| `{name}` | {cell(_module_line(member))} |" for name, member in members.items()]
     lines += ["", "## Engines", "", "Not part of a recipe; for `--engine` and `engines=`.", ""]
     lines += ["| name | what it is |", "|---|---|"]
-    lines += [f"| `{name}` | {_cell(_module_line(backend))} |" for name, backend in find().items()]
+    lines += [f"| `{name}` | {cell(_module_line(backend))} |" for name, backend in find().items()]
     return "\n".join(lines) + "\n"
 
 
@@ -314,15 +214,14 @@ def _keys(kind: type, *, skip: tuple[str, ...] = ()) -> list[str]:
     for each in fields(kind):
         if each.name not in skip:
             values = ", ".join(f"`{value}`" for value in _choices(hints[each.name]))
-            lines.append(f"| `{each.name}` | {values} | `{_toml(_default(each))}` | {_cell(words[each.name])} |")
+            lines.append(f"| `{each.name}` | {values} | `{_toml(_default(each))}` | {cell(words[each.name])} |")
     return lines
 
 
 def _arguments(kind: type) -> dict[str, str]:
     """What the docstring of a class says of each argument."""
     body = (inspect.getdoc(kind) or "").partition("\nArgs:\n")[2].partition("\n\n")[0]
-    items = re.split(r"\n(?=\S)", inspect.cleandoc("\n" + body))
-    pairs = (" ".join(item.split()).partition(": ") for item in items)
+    pairs = (item.partition(": ") for item in items(body))
     return {name: text for name, _, text in pairs}
 
 
@@ -349,11 +248,7 @@ def _toml(value: Any) -> str:
 def _module_line(member: Any) -> str:
     """The first sentence of the file that a member of a family lives in."""
     function = next(f for f in (getattr(member, name, None) for name in ("solve", "choose", "load")) if f)
-    return _first_line(sys.modules[function.__module__])
-
-
-def _first_line(module: types.ModuleType) -> str:
-    return (inspect.getdoc(module) or "").splitlines()[0]
+    return first_line(sys.modules[function.__module__])
 
 
 def main() -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -13,6 +14,7 @@ from intact.compress.encodings import Encoding
 from intact.compress.operators import operators
 from intact.compress.plan import FLOAT, Plan, Step
 from intact.compress.solve import Solution
+from intact.errors import ModelError
 from intact.graph.view import OPSET, Graph, Node
 
 Array = NDArray[Any]
@@ -111,10 +113,23 @@ class Emitter:
             if name not in self._reals:
                 self._reals[name] = self._dequantize(name, name)
         used = {name for node in self._nodes for name in node.present()} | self.graph.output_names
+        self._refuse_doubles(used)
         constants = {name: value for name, value in {**self.graph.constants, **self._constants}.items() if name in used}
         return replace(
             self.graph, nodes=tuple(self._nodes), constants=constants, opset=OPSET, domains=dict(self.graph.domains)
         )
+
+    def _refuse_doubles(self, used: set[str]) -> None:
+        """A name made here may meet one of the float model."""
+        names = [*(port.name for port in self.graph.inputs), *self._constants]
+        names += [name for name in self.graph.constants if name in used]
+        names += [name for node in self._nodes for name in node.outputs if name]
+        twice = [name for name, count in Counter(names).items() if count > 1]
+        if twice:
+            raise ModelError(
+                f"the integer graph needs the name '{twice[0]}' for a value of its own",
+                hint="rename that value in the float model",
+            )
 
     def _read_back(self, tensor: str) -> str:
         if tensor not in self._read:

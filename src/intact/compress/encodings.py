@@ -140,7 +140,7 @@ def _feeds_products_only(plan: Plan, name: str) -> bool:
         operator = operators().get(step.operator)
         if not any(name in node.present() for node in step.nodes):
             continue
-        if operator is None or step.recipe is None:
+        if operator is None or step.recipe is None or step.recipe.activations != "static":
             if operator is None or not operator.moves or operator.name == "clip":
                 return False
             if not all(_feeds_products_only(plan, output) for output in step.outputs):

@@ -9,7 +9,7 @@ from typing import Literal
 from intact.compress.operators import Claim, Context, Operator, Refusal, layer_name, operators
 from intact.compress.recipe import LayerRecipe, Recipe
 from intact.errors import UsageError
-from intact.graph.shapes import infer_shapes
+from intact.graph.shapes import infer_dtypes, infer_shapes
 from intact.graph.view import Graph, Node
 
 FLOAT = "float"
@@ -87,7 +87,7 @@ def plan(graph: Graph, recipe: Recipe) -> Plan:
         UsageError: The recipe names a layer that is not there, or asks for the exact profile where it cannot be had.
     """
     layout = _layout(graph, recipe) if recipe.layout == "auto" else recipe.layout
-    context = Context(graph=graph, shapes=infer_shapes(graph), recipe=recipe, layout=layout)
+    context = Context(graph=graph, shapes=infer_shapes(graph), dtypes=infer_dtypes(graph), recipe=recipe, layout=layout)
     steps = _assign(context)
     _check_patterns(recipe, steps)
     steps, coded = _settle(graph, steps, operators())
@@ -142,6 +142,8 @@ def _assign(context: Context) -> tuple[Step, ...]:
 def _step(context: Context, node: Node) -> Step:
     reason = _why_float(context, node)
     nodes: tuple[Node, ...] = (node,)
+    if not _is_float(context, node.output):
+        return Step(operator=FLOAT, nodes=nodes, layer=layer_name(node), reason=reason)
     for operator in operators().values():
         if context.layout not in operator.layouts:
             continue
@@ -155,9 +157,16 @@ def _step(context: Context, node: Node) -> Step:
 
 
 def _why_float(context: Context, node: Node) -> str:
+    if node.op == "Shape" or not any(_is_float(context, name) for name in (*node.present(), node.output)):
+        return ""  # it computes sizes and indices, which are integers already
     if context.layout == "codes":
         return f"operator '{node.op}' has no integer form here"
     return "" if node.op in PLUMBING else "between matrix products, where this layout stays in float"
+
+
+def _is_float(context: Context, name: str) -> bool:
+    """Whether a value is not known to be of integers or truths."""
+    return name not in context.dtypes or context.dtypes[name].kind not in "iub"
 
 
 def _settle(
@@ -169,7 +178,7 @@ def _settle(
         if step.operator == FLOAT:
             continue
         reader = known[step.operator]
-        if not reader.moves or any(name in wanted for name in step.outputs):
+        if not reader.moves or reader.makes_codes or any(name in wanted for name in step.outputs):
             wanted.update(reader.reads(graph, step))
     coded: set[str] = set()
     settled = []
@@ -184,7 +193,7 @@ def _settle(
         if operator is None:
             continue
         coded.update(name for name in operator.reads(graph, step))
-        if operator.makes_codes or any(name in wanted for name in step.outputs):
+        if operator.moves or operator.makes_codes or any(name in wanted for name in step.outputs):
             coded.update(step.outputs)
     return tuple(settled), frozenset(coded)
 

@@ -87,7 +87,11 @@ def _overflows(layer: Layer, codes: Codes, bias: NDArray[np.int64] | None) -> ND
     """Per row, whether its sums might leave what holds them: float32's integers, or 32 bits in the tolerant profile."""
     source = Affine(scale=1.0, zero_point=128) if layer.source is None else layer.source.affine
     bound = budget.accumulator(codes.q, source, np.zeros(len(codes.q), np.int64) if bias is None else bias)
-    return np.asarray(bound >= 2 ** (budget.FLOAT32_BITS if layer.power_of_two else 31))
+    return np.asarray(bound >= 2 ** _accumulator_bits(layer))
+
+
+def _accumulator_bits(layer: Layer) -> int:
+    return budget.FLOAT32_BITS if layer.power_of_two else 31
 
 
 def _scales(layer: Layer, bits: int) -> Array:
@@ -99,14 +103,23 @@ def _scales(layer: Layer, bits: int) -> Array:
         candidates = [np.ldexp(1.0, highest - step) for step in range(3)]
     else:
         candidates = [top * share for share in SHRINKS]
-    floor = _floor(layer)
-    candidates = [np.maximum(np.maximum(scale, floor), 2.0**-100) for scale in candidates]
+    floor = np.maximum(np.maximum(_shift_floor(layer), _bias_floor(layer)), SMALLEST)
+    candidates = [np.maximum(scale, floor) for scale in candidates]
     errors = np.stack([_row_errors(layer.weights, scale, bits) for scale in candidates])
     best = errors.argmin(axis=0)
     return np.asarray(np.stack(candidates)[best, np.arange(len(best))])
 
 
-def _floor(layer: Layer) -> float:
+def _bias_floor(layer: Layer) -> Array | float:
+    """Per row, a weight scale below which the bias alone would leave the accumulator: rows of zeros need it."""
+    if layer.bias is None or layer.source is None:
+        return 0.0
+    reach = np.abs(layer.bias.astype(np.float64)) / layer.source.scale
+    least = np.maximum(reach * 2.0 ** -_accumulator_bits(layer), SMALLEST)
+    return np.asarray(np.ldexp(1.0, dyadic.exponent_ceil(least)))
+
+
+def _shift_floor(layer: Layer) -> float:
     """The least weight scale from which the shift into the output's code is at most `MAX_SHIFT`."""
     if not layer.power_of_two or layer.source is None or layer.target is None or layer.target.zero_point == 0:
         return 0.0

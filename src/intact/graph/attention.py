@@ -14,7 +14,10 @@ MAX_DEPTH = 12
 
 
 def key_transpose(graph: Graph, shapes: Shapes, node: Node) -> Change | None:
-    """Reshape(Transpose(Reshape(x, [-1, S, D]), (0, 2, 1)), [.., D, S]): one Transpose of the last two axes."""
+    """Reshape(Transpose(Reshape(x, [-1, S, D]), (0, 2, 1)), [.., D, S]): one Transpose of the last two axes.
+
+    Only where the sizes prove it: an image flattened to (rows, H * W, C) is spelled alike and means something else.
+    """
     if node.op != "Reshape":
         return None
     swap = graph.producers.get(node.inputs[0])
@@ -24,7 +27,8 @@ def key_transpose(graph: Graph, shapes: Shapes, node: Node) -> Change | None:
     if fold is None or fold.op != "Reshape":
         return None
     source = fold.inputs[0]
-    if len(shapes.get(source, ())) != 4 or len(shapes.get(node.output, ())) != 4:
+    shape, folded, made = (shapes.get(name, ()) for name in (source, fold.output, node.output))
+    if len(shape) != 4 or None in shape[1:] or folded[1:] != shape[2:] or made[1:] != (shape[1], shape[3], shape[2]):
         return None
     before = graph.producers.get(source)
     perm = [0, 1, 3, 2]

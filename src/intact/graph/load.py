@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from pathlib import Path
 
 import numpy as np
@@ -39,13 +39,20 @@ def load(source: Path | bytes, *, domains: Collection[str] = ()) -> onnx.ModelPr
         raise ModelError(f"{where} is not an ONNX model: {_first_line(error)}", hint="export it to ONNX") from error
     if not proto.graph.node or not proto.opset_import:
         raise ModelError(f"{where} holds no ONNX graph", hint="check that the file is whole")
+    if {port.name for port in proto.graph.input} <= _names(proto.graph.initializer) or not proto.graph.output:
+        raise ModelError(f"{where} is a graph without inputs or without outputs", hint="export it with both")
     if len(proto.graph.node) > MAX_NODES:
         raise ModelError(f"{where} has {len(proto.graph.node)} nodes, more than the limit of {MAX_NODES}")
     _refuse_domains(proto, domains)
+    _refuse_hidden_data((*proto.graph.node, *(node for function in proto.functions for node in function.node)))
     _inline_external_data(proto, None if isinstance(source, bytes) else source.parent)
     _check(proto, where)
     _refuse_non_finite(proto)
     return proto
+
+
+def _names(tensors: Iterable[onnx.TensorProto]) -> set[str]:
+    return {tensor.name for tensor in tensors}
 
 
 def _read_file(path: Path) -> bytes:
@@ -69,8 +76,25 @@ def _refuse_domains(proto: onnx.ModelProto, accepted: Collection[str]) -> None:
                 )
 
 
+def _refuse_hidden_data(nodes: Iterable[onnx.NodeProto]) -> None:
+    """Refuse attributes that would have an engine read other files, at any depth."""
+    for node in nodes:
+        for attribute in node.attribute:
+            graphs = [*([attribute.g] if attribute.HasField("g") else []), *attribute.graphs]
+            tensors = [attribute.t, *attribute.tensors, *(tensor for graph in graphs for tensor in graph.initializer)]
+            if any(tensor.data_location == onnx.TensorProto.EXTERNAL for tensor in tensors):
+                raise ModelError(
+                    f"attribute '{attribute.name}' of a {node.op_type} has its data in another file",
+                    hint="keep such data in initializers, or inside the model",
+                )
+            for graph in graphs:
+                _refuse_hidden_data(graph.node)
+
+
 def _inline_external_data(proto: onnx.ModelProto, folder: Path | None) -> None:
     total = 0
+    if proto.graph.sparse_initializer:
+        raise ModelError("the model has sparse weights, which are not supported", hint="export it with dense weights")
     for tensor in proto.graph.initializer:
         if tensor.data_location != onnx.TensorProto.EXTERNAL:
             continue
@@ -143,19 +167,26 @@ def _check(proto: onnx.ModelProto, where: str) -> None:
 
 
 def _refuse_non_finite(proto: onnx.ModelProto) -> None:
-    for tensor in proto.graph.initializer:
+    inside = ((node.output[0], node.attribute[0].t) for node in proto.graph.node if _is_constant(node))
+    for name, tensor in (*((tensor.name, tensor) for tensor in proto.graph.initializer), *inside):
         try:
             value = onnx.numpy_helper.to_array(tensor)
         except (ValueError, TypeError, KeyError) as error:
-            raise ModelError(f"tensor '{tensor.name}' cannot be read: {_first_line(error)}") from error
+            raise ModelError(f"tensor '{name}' cannot be read: {_first_line(error)}") from error
         if value.dtype.kind == "f" and not np.isfinite(value).all():
             # masks are written as minus infinity by some exporters; a weight is a matrix
             if value.ndim <= 1 and value.size == 1:
                 continue
             raise ModelError(
-                f"weight '{tensor.name}' has {int((~np.isfinite(value)).sum())} values that are NaN or infinite",
+                f"weight '{name}' has {int((~np.isfinite(value)).sum())} values that are NaN or infinite",
                 hint="repair or retrain the model before it is quantized",
             )
+
+
+def _is_constant(node: onnx.NodeProto) -> bool:
+    return (
+        node.op_type == "Constant" and not node.domain and len(node.attribute) == 1 and node.attribute[0].HasField("t")
+    )
 
 
 def _first_line(error: Exception) -> str:

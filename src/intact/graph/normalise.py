@@ -11,6 +11,7 @@ import onnxruntime as ort
 from intact.errors import ModelError
 from intact.graph.rewrite import rewrite
 from intact.graph.run import ORT_ERRORS
+from intact.graph.sharing import unshare
 from intact.graph.view import OPSET, Graph, read
 
 UNWANTED_OPTIMIZERS = ("ReshapeFusion", "FreeDimensionOverrideTransformer", "QDQPropagationTransformer")
@@ -23,13 +24,38 @@ def normalise(proto: onnx.ModelProto) -> Graph:
     it stays within standard ONNX. `rewrite` then settles on one spelling for what is left.
 
     Raises:
-        ModelError: The model does not run in float, or cannot be raised to opset 21.
+        ModelError: The model does not run in float, is not of float32, or cannot be written in opset 21.
     """
     basic = _optimise(_raise_opset(proto))
     unknown = {node.domain for node in basic.graph.node} - {"", "ai.onnx"} - {e.domain for e in proto.opset_import}
     if unknown:
         raise ModelError(f"normalising brought in the operator domains {sorted(unknown)}")
-    return rewrite(read(basic))
+    graph = read(basic)
+    _refuse_other_floats(graph)
+    _refuse_newer(graph)
+    return unshare(rewrite(graph))
+
+
+def _refuse_newer(graph: Graph) -> None:
+    """Only what opset 21 can write: an operator or an attribute that came later has no place in the integer graph."""
+    for node in graph.nodes:
+        if node.domain:
+            continue
+        known = onnx.defs.has(node.op, max_inclusive_version=OPSET)
+        if not known or not set(node.attributes) <= set(onnx.defs.get_schema(node.op, OPSET).attributes):
+            raise ModelError(
+                f"operator '{node.op}' is written in a form newer than opset {OPSET}",
+                hint=f"export the model with opset {OPSET}",
+            )
+
+
+def _refuse_other_floats(graph: Graph) -> None:
+    """Only float32 models are quantized: another width would meet codes whose scales are float32."""
+    named = {port.name: port.dtype for port in (*graph.inputs, *graph.outputs)}
+    named |= {name: value.dtype for name, value in graph.constants.items() if value.size > 1}
+    for name, dtype in named.items():
+        if dtype.kind not in "iub" and dtype != "float32":
+            raise ModelError(f"'{name}' is {dtype}, and only float32 models are quantized", hint="export model.float()")
 
 
 def _raise_opset(proto: onnx.ModelProto) -> onnx.ModelProto:
@@ -47,7 +73,7 @@ def _raise_opset(proto: onnx.ModelProto) -> onnx.ModelProto:
 
 def _optimise(proto: onnx.ModelProto) -> onnx.ModelProto:
     options = ort.SessionOptions()
-    options.log_severity_level = 3
+    options.log_severity_level = 4  # failures come back as exceptions
     options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_BASIC
     with tempfile.TemporaryDirectory(prefix="intact-") as folder:
         target = Path(folder) / "basic.onnx"

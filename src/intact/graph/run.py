@@ -10,7 +10,7 @@ import onnxruntime as ort
 from numpy.typing import NDArray
 from onnxruntime.capi import onnxruntime_pybind11_state as ort_state
 
-from intact.errors import ModelError
+from intact.errors import DataError, ModelError
 from intact.graph.view import Graph, Port, write
 
 Array = NDArray[Any]
@@ -39,7 +39,7 @@ class Runner:
             if name not in declared:
                 proto.graph.output.add(name=name)
         options = ort.SessionOptions()
-        options.log_severity_level = 3
+        options.log_severity_level = 4  # failures come back as exceptions
         options.intra_op_num_threads = threads
         try:
             self._session = ort.InferenceSession(proto.SerializeToString(), options, providers=["CPUExecutionProvider"])
@@ -48,8 +48,18 @@ class Runner:
         self.fetch = wanted
 
     def __call__(self, feeds: Mapping[str, Array]) -> dict[str, Array]:
-        """Run once; shapes and dtypes are the graph's."""
-        return dict(zip(self.fetch, self._session.run(list(self.fetch), dict(feeds)), strict=True))
+        """Run once; shapes and dtypes are the graph's.
+
+        Raises:
+            DataError: The model does not run on these values, such as an index beyond its table.
+        """
+        try:
+            return dict(zip(self.fetch, self._session.run(list(self.fetch), dict(feeds)), strict=True))
+        except ORT_ERRORS as error:
+            raise DataError(
+                f"the float model does not run on these inputs: {str(error).strip().splitlines()[0][:300]}",
+                hint="check that sizes and indices are within what the model takes",
+            ) from error
 
 
 def batches(feeds: Mapping[str, Array], size: int) -> Iterator[dict[str, Array]]:

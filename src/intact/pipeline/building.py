@@ -21,13 +21,13 @@ from intact.compress.recipe import Recipe
 from intact.errors import CheckFailed, UsageError
 from intact.graph.normalise import normalise
 from intact.graph.program import Program
-from intact.graph.run import Runner
+from intact.graph.run import Runner, is_batched
 from intact.graph.view import Graph, Port
 from intact.pipeline import artifact, lineage, summary
 from intact.pipeline.agreement import Agreement, agree, pool
 from intact.pipeline.layers import LayerFacts, costs, describe
 from intact.pipeline.options import Options, Progress, silent
-from intact.pipeline.predict import Predictor
+from intact.pipeline.predict import Predictor, batch_size, cut
 from intact.pipeline.spec import Evaluate, Spec, as_pieces
 
 Array = NDArray[Any]
@@ -255,7 +255,8 @@ def _calibration(spec: Spec, graph: Graph, made: Plan) -> list[dict[str, Array]]
     """The calibration data, checked; nothing where there are none and none are needed."""
     if spec.calibration is not None:
         pieces = as_pieces(spec.calibration, [port.name for port in graph.inputs])
-        return [check_data(graph.inputs, piece) for piece in pieces]
+        fixed = 0 if is_batched(graph.inputs) else batch_size(graph.inputs)
+        return [check_data(graph.inputs, part) for piece in pieces for part in cut(piece, fixed)]
     if made.coded:
         raise UsageError(
             "static activation ranges need calibration data, and none were given",

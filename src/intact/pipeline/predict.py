@@ -19,6 +19,23 @@ MAX_BATCH = 256
 """Rows given to an engine at a time; larger calls are cut, which cannot change a row's result."""
 
 
+def batch_size(ports: Sequence[Port]) -> int:
+    """Rows that fit in one call: `MAX_BATCH` where they may vary, the model's own number where it is fixed, else 0."""
+    if is_batched(ports):
+        return MAX_BATCH
+    sizes = {port.shape[0] if port.shape else 0 for port in ports}
+    size = sizes.pop() if len(sizes) == 1 else 0
+    return size if isinstance(size, int) else 0
+
+
+def cut(feeds: Mapping[str, Array], size: int) -> list[Mapping[str, Array]]:
+    """Cut arrays that share their first axis into pieces of at most `size` rows; leave them whole where it is 0."""
+    rows = len(next(iter(feeds.values()), ())) if size else 0
+    if rows <= size:
+        return [feeds]
+    return [{name: value[at : at + size] for name, value in feeds.items()} for at in range(0, rows, size)]
+
+
 class Predictor:
     """A model behind one call: takes arrays by name, in order, or alone; gives an array, or a mapping of them.
 
@@ -34,7 +51,7 @@ class Predictor:
         self._run = run
         self._names = [port.name for port in self.inputs]
         self._dtypes = {port.name: port.dtype for port in self.inputs}
-        self._may_cut = is_batched(self.inputs)
+        self._size = batch_size(self.inputs)
 
     def __call__(self, data: Any) -> Any:
         """Run on `data`, any number of rows.
@@ -50,13 +67,9 @@ class Predictor:
         alone = type(data) is np.ndarray and len(self._names) == 1
         feeds = {self._names[0]: data} if alone else as_arrays(data, self._names)
         feeds = {name: self._cast(name, value) for name, value in feeds.items()}
-        rows = len(next(iter(feeds.values()), ())) if self._may_cut else 0
-        if rows <= MAX_BATCH:
-            return dict(self._run(feeds))
-        parts = [
-            self._run({name: value[start : start + MAX_BATCH] for name, value in feeds.items()})
-            for start in range(0, rows, MAX_BATCH)
-        ]
+        parts = [self._run(part) for part in cut(feeds, self._size)]
+        if len(parts) == 1:
+            return dict(parts[0])
         return {name: np.concatenate([part[name] for part in parts]) for name in self.outputs}
 
     def _cast(self, name: str, value: Array) -> Array:

@@ -105,6 +105,8 @@ def test_the_accumulator_bound_is_tight(sign, last, breached):
         (17, 128, "shifts 17 places"),
         (17, 0, None),
         (16, 128, None),
+        (-4, 0, None),
+        (-5, 0, "more than 4 places below"),
     ],
 )
 def test_quantizers_that_an_engine_may_round_otherwise(exponent, zero_point, text):
@@ -129,11 +131,21 @@ def test_a_quotient_at_the_output_is_noted():
 
 
 def test_codes_too_far_apart_to_add_are_noted():
+    for exponent, fine in ((10, True), (11, False)):
+        graph = Graph()
+        far = graph.dequantize(graph.input("w", ["n", 3], TensorProto.UINT8), 2.0**exponent)
+        total = graph.node("Add", [coded(graph), far])
+        graph.output(graph.quantize(total, 2.0**5), kind=TensorProto.UINT8)
+        codes = np.zeros((1, 3), np.uint8)
+        found = execute(prepare(graph.program()), {"x": codes, "w": codes}).notes.breaches
+        assert (found == ()) if fine else ("11 places apart" in found[0])
+
+
+@pytest.mark.parametrize(("exponent", "fine"), [(-126, True), (-127, False), (103, True), (104, False)])
+def test_exponents_that_float32_cannot_hold_are_noted(exponent, fine):
     graph = Graph()
-    near = coded(graph)
-    far = graph.requantize(near, -15)
-    graph.output(graph.quantize(graph.node("Add", [near, far]), 1.0), kind=TensorProto.UINT8)
-    assert any("15 places apart" in note for note in notes(graph).breaches)
+    graph.output(coded(graph, exponent))
+    assert (notes(graph).breaches == ()) == fine
 
 
 def test_values_are_let_go_after_their_last_use():

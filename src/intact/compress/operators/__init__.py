@@ -7,7 +7,9 @@ import pkgutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from intact.compress.recipe import LayerRecipe, Recipe
 from intact.graph.change import only_consumer
@@ -20,10 +22,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class Context:
-    """What an operator may look at when it claims a node."""
+    """What an operator may look at when it claims a node, whose first output is float32."""
 
     graph: Graph
     shapes: Mapping[str, tuple[Dim | None, ...]]
+    dtypes: Mapping[str, np.dtype[Any]]
     recipe: Recipe
     layout: str
 

@@ -61,4 +61,4 @@ def emit(emitter: Emitter, step: Step) -> None:
         emitter.put_codes(tensor, name)
 
 
-OPERATOR = Operator(name="move", claim=claim, reads=first_input, emit=emit, moves=True)
+OPERATOR = Operator(name="move", claim=claim, reads=first_input, emit=emit, moves=True, makes_codes=False)

@@ -12,6 +12,11 @@ if TYPE_CHECKING:
     from intact.compress.emit import Emitter
     from intact.compress.plan import Step
 
+MOST_ODD = 4095
+"""With more values than this, an engine's float quotient may fall on the other side of a tie."""
+MOST_VALUES = 2**16
+"""The sum of more codes than this may not fit the integers that float32 holds."""
+
 
 def claim(context: Context, node: Node) -> Claim | Refusal | None:
     """Take AveragePool and GlobalAveragePool with windows of a known, safe count."""
@@ -22,6 +27,8 @@ def claim(context: Context, node: Node) -> Claim | Refusal | None:
         return Refusal(reason=f"{node.op} over a window whose size is not known or varies")
     if count & (count - 1) and count % 2 == 0:
         return Refusal(reason=f"{node.op} over {count} values, neither odd nor a power of two")
+    if count > (MOST_ODD if count % 2 else MOST_VALUES):
+        return Refusal(reason=f"{node.op} over {count} values, too many for an exact mean")
     return Claim(nodes=with_relu(context.graph, node), layer=node.name or node.output)
 
 

@@ -17,8 +17,14 @@ MANTISSA_LIMIT: Final = 1 << 24
 SHIFT_LIMIT: Final = 16
 """With a zero point, a code (8 bits) and the bits shifted out must fit into 24 together."""
 
-SPREAD_LIMIT: Final = 14
-"""The exponents of two codes that are added may lie this far apart."""
+LEFT_LIMIT: Final = 4
+"""A code's scale may lie this far below the unit of what it rounds."""
+
+SPREAD_LIMIT: Final = 10
+"""The exponents of two codes that are added may lie this far apart; with `LEFT_LIMIT`, 510 * 2**14 fits 24 bits."""
+
+EXPONENTS: Final = range(-126, 104)
+"""Between these, mantissas below 2**24 are neither subnormal nor infinite in float32."""
 
 DIVISOR_LIMIT: Final = 4096
 """Up to this, the nearest tie lies further away than a float32 quotient can err."""
@@ -30,6 +36,13 @@ def breaches_of(call: Call, results: Sequence[Value]) -> list[str]:
         f"a value may reach {result.largest}, the limit is {MANTISSA_LIMIT - 1}"
         for result in results
         if isinstance(result, Exact) and result.largest >= MANTISSA_LIMIT
+    ]
+    found += [
+        f"an exponent is {edge}, the limits are {EXPONENTS[0]} and {EXPONENTS[-1]}"
+        for result in results
+        if isinstance(result, Exact)
+        for edge in {int(result.exponent.min()), int(result.exponent.max())}
+        if edge not in EXPONENTS
     ]
     x = call.optional(0)
     if call.op in ("Add", "Sub") and not any(call.known) and isinstance(x, Exact):
@@ -57,6 +70,8 @@ def _quantizer(call: Call, x: Exact) -> list[str]:
         found.append("its zero point is odd, so engines that add it before rounding take ties the other way")
     if zero.any() and shift > SHIFT_LIMIT:
         found.append(f"it shifts {shift} places with a zero point, the limit is {SHIFT_LIMIT}")
+    if int(exponent.min()) - int(x.exponent.max()) < -LEFT_LIMIT:
+        found.append(f"its scale lies more than {LEFT_LIMIT} places below the unit of its operand")
     if x.divisor != 1 and (shift > 0 or x.divisor > DIVISOR_LIMIT):
         found.append(f"it rounds a mean over {x.divisor} * 2^n values and shifts {shift} places, which may meet a tie")
     return found

@@ -14,7 +14,7 @@ from intact.engine.exact.arith import carrier, plus, whole
 from intact.engine.exact.call import Call
 from intact.engine.exact.value import Array, Exact, Ints, Value, align
 
-COLUMNS_BYTES = 4 << 20
+COLUMNS_BYTES = 32 << 20
 """Patches are gathered for as many output lines at a time as fit into this."""
 
 
