@@ -13,8 +13,6 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-sys.path.append(str(Path(__file__).parents[1] / "unit" / "engine"))
-
 from integer_graphs import INPUT_SHAPE, grow, sample
 from onnx import TensorProto
 from qdq_graph import Graph

@@ -40,7 +40,9 @@ class Compressed:
         """Run the float model as it came."""
         return Runner(self.source)(feeds)
 
-    def run(self, name: str, feeds: Mapping[str, Array], variant: str = "default", threads: int = 1) -> dict[str, Array]:
+    def run(
+        self, name: str, feeds: Mapping[str, Array], variant: str = "default", threads: int = 1
+    ) -> dict[str, Array]:
         """Run the program on one engine."""
         options = engine.Options(threads=threads)
         return engine.find()[name].load(self.program, options, variant).run(feeds)

@@ -106,7 +106,7 @@ def is_exact(built: Any, model: Any, spec: Any) -> bool:
         .load(built.program, engine.Options(), "default")
         .run({model.inputs[0].name: spec.test})
     )
-    names = [tried.name.partition("/")[0] for tried in built.loaded.tried if tried.outcome == "conforms"]
+    names = [tried.name.partition("/")[0] for tried in built.loaded.tried if tried.outcome == engine.CONFORMS]
     sessions = [engine.load(built.program, built.vectors, engines=[name]).session for name in names]
     given = [session.run({model.inputs[0].name: spec.test}) for session in sessions] + [model.run(spec.test)]
     return all((result[name] == wanted[name]).all() for result in given for name in wanted)

@@ -2,8 +2,7 @@
 
 from intact.engine.backend import Backend, EngineError, Options, Session
 from intact.engine.backends import find
-from intact.engine.canary import check as check_canary
-from intact.engine.choose import Loaded, Tried, load
+from intact.engine.choose import CONFORMS, Loaded, Tried, load
 from intact.engine.conformance import inputs_of, make_vectors, self_test
 from intact.engine.host import Host, describe
 from intact.engine.memory import default_path
@@ -13,6 +12,7 @@ from intact.engine.survey import survey
 from intact.engine.vectors import Vectors
 
 __all__ = [
+    "CONFORMS",
     "Backend",
     "EngineError",
     "Host",
@@ -23,7 +23,6 @@ __all__ = [
     "TensorSpec",
     "Tried",
     "Vectors",
-    "check_canary",
     "check_inputs",
     "default_path",
     "describe",

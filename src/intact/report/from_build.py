@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from intact import engine, seal
-from intact.engine.choose import CONFORMS
+from intact.engine import CONFORMS
 from intact.pipeline import artifact, lineage
 from intact.pipeline.building import Built
 from intact.pipeline.layers import LayerFacts
