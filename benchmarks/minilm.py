@@ -26,7 +26,7 @@ from peers import (
 )
 from places import example, work
 from results import Results
-from timing import Plan, race
+from timing import Plan, clocked, race
 
 Array = NDArray[Any]
 Feeds = dict[str, Array]
@@ -104,7 +104,6 @@ def prepare(results: Results) -> Setting:
     peers = {
         "onnxruntime float": onnxruntime_session(source, THREADS),
         "onnxruntime quantize_dynamic": onnxruntime_session(dynamic, THREADS),
-        "OpenVINO float": openvino_session(source, THREADS),
         "torch float": torch_session(spec.model, THREADS),
     }
     nncf = quantize_nncf(source, folder / "nncf.xml", one_by_one(spec.calibration))
@@ -223,7 +222,7 @@ def filled(ids: Array) -> Feeds:
 def latency(setting: Setting, rows: int, tokens: int, plan: Plan, results: Results) -> None:
     """Race everything on one shape."""
     feeds = filled(np.random.default_rng(0).integers(1000, 30000, (rows, tokens)))
-    candidates = {name: lambda run=run: run(feeds) for name, run in setting.all.items()}
+    candidates = {name: clocked(lambda run=run: run(feeds)) for name, run in setting.all.items()}
     chosen = f"intact, static, {chosen_engine(setting.built['static'], rows, tokens)}"
     times = race(candidates, plan)
     case = f"{rows}x{tokens}"

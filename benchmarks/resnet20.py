@@ -18,7 +18,7 @@ from intact import engine
 from peers import Run, file_bytes, onnxruntime_session, openvino_session, quantize_static, torch_session
 from places import example, work
 from results import Results
-from timing import Plan, race
+from timing import Plan, clocked, race
 
 Array = NDArray[Any]
 
@@ -156,7 +156,7 @@ def latency(setting: Setting, rows: int, plan: Plan, results: Results) -> None:
     feeds = {name: np.ascontiguousarray(setting.images[:rows])}
     ours = {f"intact, {key}": session.run for key, session in setting.engines.items() if key != "reference"}
     chosen = f"intact, {chosen_engine(setting.built, rows)}"
-    candidates = {key: lambda run=run: run(feeds) for key, run in {**ours, **setting.peers}.items()}
+    candidates = {key: clocked(lambda run=run: run(feeds)) for key, run in {**ours, **setting.peers}.items()}
     times = race(candidates, plan)
     case = f"batch {rows}"
     for key in candidates:

@@ -23,6 +23,8 @@ QUIET_SHARE = 0.03
 """Other processes' share of all cores up to which a round counts as quiet."""
 RESAMPLES = 2000
 
+Clocked = Callable[[], float]
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
@@ -82,11 +84,22 @@ class Times:
         return {"ratio": float(np.median(each)), "low": float(low), "high": float(high)}
 
 
-def race(candidates: Mapping[str, Callable[[], object]], plan: Plan) -> Times:
+def clocked(call: Callable[[], object]) -> Clocked:
+    """Return what calls `call` and gives the milliseconds it took."""
+
+    def timed() -> float:
+        start = time.perf_counter()
+        call()
+        return (time.perf_counter() - start) * 1e3
+
+    return timed
+
+
+def race(candidates: Mapping[str, Clocked], plan: Plan) -> Times:
     """Time `candidates` in turns.
 
     Args:
-        candidates: What to call, by name.
+        candidates: What to call, by name; each returns how many milliseconds it took, as `clocked` does.
         plan: How often.
 
     Returns:
@@ -105,16 +118,11 @@ def race(candidates: Mapping[str, Callable[[], object]], plan: Plan) -> Times:
     return Times(calls_ms=calls, others=kept[-1][0] if STAT.exists() else None, rounds_run=len(rounds))
 
 
-def _burst(call: Callable[[], object], plan: Plan) -> list[float]:
+def _burst(call: Clocked, plan: Plan) -> list[float]:
     time.sleep(PAUSE_S)
     for _ in range(plan.warm):
         call()
-    times = []
-    for _ in range(plan.burst):
-        start = time.perf_counter()
-        call()
-        times.append((time.perf_counter() - start) * 1e3)
-    return times
+    return [call() for _ in range(plan.burst)]
 
 
 def _quiet(rounds: Sequence[tuple[float, object]]) -> int:

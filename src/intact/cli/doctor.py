@@ -37,7 +37,7 @@ def _tell(found: Any) -> None:
         ("versions", ", ".join(f"{name} {version}" for name, version in found.versions.items())),
     ]
     for name, value in rows:
-        out.print(f"{name:<12} {value}", markup=False)
+        out.print(f"{name:<18} {value}", markup=False)
     for check in found.checks:
         version = f" {check.version}" if check.version else ""
-        out.print(f"{check.name:<12} {'conforms' if check.conforms else check.outcome}{version}", markup=False)
+        out.print(f"{check.name:<18} {'conforms' if check.conforms else check.outcome}{version}", markup=False)

@@ -66,13 +66,22 @@ def _check_array(port: Port, value: Array) -> Array:
     if value.dtype != port.dtype:
         if not np.can_cast(value.dtype, port.dtype, casting="same_kind"):
             raise DataError(f"input '{port.name}' is {value.dtype}, the model wants {port.dtype}")
-        value = value.astype(port.dtype)
+        value = _converted(port, value)
     if not port.accepts(value.shape):
         raise DataError(f"input '{port.name}' has shape {value.shape}, the model wants {port.shape}")
     if value.dtype.kind == "f" and not np.isfinite(value).all():
         bad = int((~np.isfinite(value)).sum())
         raise DataError(f"input '{port.name}' has {bad} values that are NaN or infinite", hint="clean the data first")
     return value
+
+
+def _converted(port: Port, value: Array) -> Array:
+    """The same numbers in the dtype of `port`; floats are rounded, integers must fit."""
+    with np.errstate(over="ignore"):  # what is too large becomes infinite, which is refused below
+        result = value.astype(port.dtype)
+    if port.dtype.kind in "iu" and not np.array_equal(result, value):
+        raise DataError(f"input '{port.name}' has numbers that do not fit {port.dtype}")
+    return result
 
 
 def calibrate(

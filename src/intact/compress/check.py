@@ -125,7 +125,16 @@ def compare(
 
 def _scores(values: ArrayLike, whose: str) -> NDArray[np.float64]:
     """Return scores as float64, shape (n,) or ()."""
-    scores = np.asarray(values, dtype=np.float64)
+    try:
+        given = np.asarray(values)
+    except ValueError as error:
+        raise DataError(f"scores of the {whose} model have no common shape, wanted one number per example") from error
+    if given.dtype.kind not in "fiub":
+        raise DataError(
+            f"scores of the {whose} model are {given.dtype}, wanted numbers",
+            hint="evaluate must return one score per example, or one number",
+        )
+    scores = given.astype(np.float64)
     if scores.ndim > 1:
         raise DataError(f"scores of the {whose} model have shape {scores.shape}, wanted one number per example")
     if not scores.size:

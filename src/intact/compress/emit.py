@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from intact.compress.encodings import Encoding
-from intact.compress.operators import operators
+from intact.compress.operators import MOST_APART, MOST_SHIFT, operators
 from intact.compress.plan import FLOAT, Plan, Step
 from intact.compress.solve import Solution
 from intact.errors import ModelError
@@ -49,6 +49,7 @@ class Emitter:
         self._constants: dict[str, Array] = {}
         self._codes: dict[str, str] = {}
         self._read: dict[str, str] = {}
+        self._coarser: dict[tuple[str, int], str] = {}
         self._reals: dict[str, str] = {port.name: port.name for port in plan.graph.inputs}
 
     def node(self, op: str, inputs: tuple[str, ...], output: str, **attributes: Any) -> str:
@@ -85,10 +86,23 @@ class Emitter:
         """Return the name of `tensor` in float: as a float step made it, or read back from its codes."""
         return self._reals[tensor] if tensor in self._reals else self._read_back(tensor)
 
-    def quantized(self, tensor: str) -> str:
-        """Return the name of `tensor` as float values that went through its codes: what an integer operator reads."""
+    def quantized(self, tensor: str, *, least: int | None = None) -> str:
+        """Return the name of `tensor` as float values that went through its codes: what an integer operator reads.
+
+        Where their scale is below 2^least, they go through codes of that scale too.
+        """
         self.codes(tensor)
-        return self._read_back(tensor)
+        if least is None or self.encodings[tensor].exponent >= least:
+            return self._read_back(tensor)
+        if (tensor, least) not in self._coarser:
+            self._coarser[tensor, least] = self._coarsen(tensor, least)
+        return self._coarser[tensor, least]
+
+    def least_exponent(self, tensors: Sequence[str]) -> int | None:
+        """The exponent below which none of `tensors` may lie to be added to the others; None where scales are free."""
+        if not self.plan.power_of_two:
+            return None
+        return max(self.encodings[name].exponent for name in tensors) - MOST_APART
 
     def put_codes(self, tensor: str, name: str) -> None:
         """Say that `name` holds the codes of `tensor`."""
@@ -130,6 +144,19 @@ class Emitter:
                 f"the integer graph needs the name '{twice[0]}' for a value of its own",
                 hint="rename that value in the float model",
             )
+
+    def _coarsen(self, tensor: str, least: int) -> str:
+        """Requantize to the scale 2^least, in steps that float32 can take."""
+        exponent, zero_point = self.encodings[tensor].exponent, self.encodings[tensor].zero_point
+        real = self._read_back(tensor)
+        while exponent < least:
+            exponent = min(exponent + MOST_SHIFT, least)
+            codes = f"{tensor}_q{exponent}"
+            inputs = self.scalar(2.0**exponent, np.float32), self.scalar(zero_point, np.uint8)
+            real = self.node(
+                "DequantizeLinear", (self.node("QuantizeLinear", (real, *inputs), codes), *inputs), f"{codes}r"
+            )
+        return real
 
     def _read_back(self, tensor: str) -> str:
         if tensor not in self._read:

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from intact.compress.calibrate import Statistics
 from intact.compress.observers import Grid, Range, observer
-from intact.compress.operators import operators
-from intact.compress.plan import FLOAT, Plan, Step
+from intact.compress.operators import Exponents, operators
+from intact.compress.plan import Plan, Step
 from intact.compress.recipe import LayerRecipe
 from intact.compress.smoothing import smooth
 from intact.compress.weights import rows_of
@@ -21,6 +21,8 @@ from intact.numbers import Affine, covering, dyadic
 Array = NDArray[Any]
 
 LEVELS = 256
+FINEST_EXPONENT = -44
+"""No scale lies below 2 to this: times that of a weight it is then a normal float32."""
 
 
 def _one() -> Array:
@@ -49,6 +51,11 @@ class Encoding:
     def zero_point(self) -> int:
         """The code of zero."""
         return int(self.affine.zero_point)
+
+    @property
+    def exponent(self) -> int:
+        """The k of a scale 2^k."""
+        return int(self.affine.exponent)
 
     @property
     def real(self) -> Affine:
@@ -84,11 +91,19 @@ def _encode_step(plan: Plan, step: Step, statistics: Mapping[str, Statistics], c
             continue
         if operator is not None and operator.moves:
             chosen[name] = chosen[operator.reads(plan.graph, step)[0]]
-        elif step.operator != FLOAT:
-            chosen[name] = _fit(plan, name, statistics)
+        elif operator is not None:
+            allowed = operator.allowed(plan.graph, step, chosen) if plan.power_of_two else Exponents()
+            chosen[name] = _fit(plan, name, statistics, allowed=allowed)
 
 
-def _fit(plan: Plan, name: str, statistics: Mapping[str, Statistics], *, is_input: bool = False) -> Encoding:
+def _fit(
+    plan: Plan,
+    name: str,
+    statistics: Mapping[str, Statistics],
+    *,
+    is_input: bool = False,
+    allowed: Exponents = Exponents(),  # noqa: B008 - frozen
+) -> Encoding:
     readers = [step for step in plan.layers if name == step.nodes[0].inputs[0]]
     recipe = readers[0].recipe if readers and readers[0].recipe is not None else plan.recipe.default
     if plan.layout == "islands":
@@ -97,9 +112,30 @@ def _fit(plan: Plan, name: str, statistics: Mapping[str, Statistics], *, is_inpu
             return smoothed
     if is_input and plan.power_of_two and _feeds_products_only(plan, name):
         return _free_input(_seen(recipe, statistics[name], power_of_two=False))
-    seen = _seen(recipe, statistics[name], power_of_two=plan.power_of_two)
-    affine = covering(seen.low, seen.high, power_of_two=plan.power_of_two)
-    return Encoding(affine=_even(affine, seen.high) if plan.power_of_two else affine)
+    seen = _seen(recipe, statistics[_clipped(plan, name)], power_of_two=plan.power_of_two)
+    affine = _cover(seen, power_of_two=plan.power_of_two)
+    return Encoding(affine=_even(_within(affine, seen, allowed), seen.high) if plan.power_of_two else affine)
+
+
+def _clipped(plan: Plan, name: str) -> str:
+    """Where only a Relu or Clip reads `name`, its output: no more than that range needs codes."""
+    readers = [step for step in plan.steps if any(name in node.present() for node in step.nodes)]
+    alone = len(readers) == 1 and readers[0].operator == "clip" and name not in plan.graph.output_names
+    return readers[0].outputs[0] if alone else name
+
+
+def _cover(seen: Range, *, power_of_two: bool = False) -> Affine:
+    finest = FINEST_EXPONENT if seen.low < seen.high else dyadic.SMALLEST_EXPONENT
+    return covering(seen.low, seen.high, power_of_two=power_of_two, smallest_exponent=finest)
+
+
+def _within(affine: Affine, seen: Range, allowed: Exponents) -> Affine:
+    """Move the exponent of a scale into what is allowed."""
+    exponent = min(max(int(affine.exponent), allowed.least), allowed.greatest)
+    if exponent == int(affine.exponent):
+        return affine
+    scale = 2.0**exponent
+    return Affine(scale=scale, zero_point=int(np.clip(np.rint(-seen.low / scale), affine.qmin, affine.qmax)))
 
 
 def _even(affine: Affine, high: float) -> Affine:
@@ -123,12 +159,12 @@ def _smooth(plan: Plan, readers: list[Step], statistics: Statistics) -> Encoding
     found = smooth(statistics, weights, plan.recipe.smoothing)
     if found is None:
         return None
-    return Encoding(affine=covering(found.seen.low, found.seen.high), factor=found.divisor)
+    return Encoding(affine=_cover(found.seen), factor=found.divisor)
 
 
 def _free_input(seen: Range) -> Encoding:
     """A free real scale, written as a power of two times a factor in [1, 2)."""
-    free = covering(seen.low, seen.high)
+    free = _cover(seen)
     parts = dyadic.split(free.scale)
     affine = Affine(scale=np.ldexp(1.0, parts.exponent), zero_point=free.zero_point)
     return Encoding(affine=affine, factor=np.asarray(parts.significand, np.float32))

@@ -90,6 +90,9 @@ def plan(graph: Graph, recipe: Recipe) -> Plan:
     context = Context(graph=graph, shapes=infer_shapes(graph), dtypes=infer_dtypes(graph), recipe=recipe, layout=layout)
     steps = _assign(context)
     _check_patterns(recipe, steps)
+    for step in steps:
+        if step.recipe is not None:
+            method(step.recipe.method), observer(step.recipe.observer)
     steps, coded = _settle(graph, steps, operators())
     inexact = _inexact(steps, recipe, layout)
     if recipe.profile == "exact" and inexact:

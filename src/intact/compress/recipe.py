@@ -84,6 +84,8 @@ class Recipe:
             raise UsageError(f"smoothing is {self.smoothing!r}, not in [0, 1] or 'auto'")
         if self.embeddings not in (8, "float"):
             raise UsageError(f"embeddings is {self.embeddings!r}, not 8 or 'float'")
+        if not 0 <= self.seed < 2**53:
+            raise UsageError(f"seed is {self.seed}, not a whole number from 0 to 2^53 - 1")
         for override in self.overrides:
             _layer(self.default, override.settings, f"layer '{override.pattern}'")
 

@@ -10,16 +10,15 @@ from numpy.typing import NDArray
 
 from intact.compress.encodings import Encoding
 from intact.compress.methods import Problem, method
+from intact.compress.operators import MOST_SHIFT
 from intact.compress.recipe import LayerRecipe
 from intact.errors import ModelError
 from intact.numbers import Affine, Codes, budget, dequantize, dyadic, quantize
 
 Array = NDArray[Any]
 
-MAX_SHIFT = 16
-"""Largest right shift into a code with a zero point: code, shift and zero point then fit float32 together."""
 SHRINKS = np.linspace(1.0, 0.5, 21)
-SMALLEST = 2.0**-100
+SMALLEST = 2.0**-80
 """Below this a channel counts as all zero."""
 
 
@@ -114,16 +113,27 @@ def _bias_floor(layer: Layer) -> Array | float:
     """Per row, a weight scale below which the bias alone would leave the accumulator: rows of zeros need it."""
     if layer.bias is None or layer.source is None:
         return 0.0
-    reach = np.abs(layer.bias.astype(np.float64)) / layer.source.scale
+    reach = np.abs(_bounded_bias(layer)) / layer.source.scale
     least = np.maximum(reach * 2.0 ** -_accumulator_bits(layer), SMALLEST)
     return np.asarray(np.ldexp(1.0, dyadic.exponent_ceil(least)))
 
 
+def _bounded_bias(layer: Layer) -> Array:
+    """The bias, but no larger than what holds the output's code at its end whatever the input: float64."""
+    assert layer.bias is not None  # callers ask only then
+    bias = layer.bias.astype(np.float64)
+    if layer.source is None or layer.target is None:
+        return bias
+    products = np.abs(layer.weights.astype(np.float64)).sum(axis=1) * 255 * layer.source.scale
+    most = 2 * products + 256 * layer.target.scale
+    return np.clip(bias, -most, most)
+
+
 def _shift_floor(layer: Layer) -> float:
-    """The least weight scale from which the shift into the output's code is at most `MAX_SHIFT`."""
+    """The least weight scale from which the shift into the output's code is at most `MOST_SHIFT`."""
     if not layer.power_of_two or layer.source is None or layer.target is None or layer.target.zero_point == 0:
         return 0.0
-    return layer.target.scale / layer.source.scale * 2.0**-MAX_SHIFT
+    return layer.target.scale / layer.source.scale * 2.0**-MOST_SHIFT
 
 
 def _row_errors(weights: Array, scale: Array, bits: int) -> Array:
@@ -135,7 +145,7 @@ def _row_errors(weights: Array, scale: Array, bits: int) -> Array:
 def _bias(layer: Layer, encoding: Affine) -> NDArray[np.int64] | None:
     if layer.bias is None or layer.source is None:
         return None
-    steps = layer.bias.astype(np.float64) / (layer.source.scale * encoding.scale.astype(np.float64))
+    steps = _bounded_bias(layer) / (layer.source.scale * encoding.scale.astype(np.float64))
     return np.rint(np.clip(steps, -(2.0**40), 2.0**40)).astype(np.int64)
 
 

@@ -29,6 +29,7 @@ class Agreement:
 
 def agree(first: Array, second: Array) -> Agreement:
     """Compare two outputs of shape (rows, ...)."""
+    first, second = np.atleast_1d(first), np.atleast_1d(second)
     rows = len(first)
     a, b = (value.reshape(rows, -1).astype(np.float64) for value in (first, second))
     lengths = np.linalg.norm(a, axis=1) * np.linalg.norm(b, axis=1)

@@ -149,6 +149,8 @@ def build(
     target = None if out is None else Path(out)
     if target is not None:
         refuse_existing(target)
+    if recipe is not None and not isinstance(recipe, Recipe):
+        raise UsageError(f"the recipe is a {type(recipe).__name__}, not an intact.Recipe", hint="intact.Recipe(...)")
     options = Options(
         max_drop=max_drop,
         threads=threads,
@@ -300,7 +302,7 @@ def _check(evaluate: Evaluate | None, reference: Predictor, integer: Predictor, 
     options.progress("evaluate", 1, 2)
     after = evaluate(integer)
     options.progress("evaluate", 2, 2)
-    return compare(np.asarray(before), np.asarray(after), options.max_drop)
+    return compare(before, after, options.max_drop)
 
 
 def _failed(verdict: Verdict | None) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from typing import Any
 
 from intact import engine
@@ -52,6 +53,8 @@ class QuantizationModule:
         return self._built
 
     def _build(self, calibration: Any) -> None:
+        whole = isinstance(calibration, Mapping | tuple) or hasattr(calibration, "__array__")
+        calibration = calibration if whole else list(calibration)
         spec = Spec(model=self._model, inputs=_first_piece(calibration), calibration=calibration)
         self._built = build(spec, **self._options)
 
@@ -114,9 +117,11 @@ def _spread(program: Program, session: engine.Session, workers: int, mode: str) 
 
 def _first_piece(calibration: Any) -> Any:
     """Two rows of the calibration data: what the exporter traces with."""
-    if isinstance(calibration, dict):
+    if isinstance(calibration, list):
+        return _first_piece(calibration[0]) if calibration else None
+    if isinstance(calibration, Mapping):
         return {name: value[:2] for name, value in calibration.items()}
-    if isinstance(calibration, tuple | list):
+    if isinstance(calibration, tuple):
         return tuple(value[:2] for value in calibration)
     return calibration[:2]
 

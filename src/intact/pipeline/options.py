@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
+
+from intact.errors import UsageError
 
 Progress = Callable[[str, int, int], None]
 """Called with (stage, done, total)."""
@@ -30,3 +33,7 @@ class Options:
     engines: tuple[str, ...] | None = None
     measure_costs: bool = False
     progress: Progress = field(default=silent)
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.max_drop < math.inf:
+            raise UsageError(f"max_drop is {self.max_drop}, wanted a number >= 0")

@@ -48,6 +48,13 @@ class Spec:
     dynamic_axes: DynamicAxes | None = None
     name: str = "model"
 
+    def __post_init__(self) -> None:
+        if self.evaluate is not None and not callable(self.evaluate):
+            raise UsageError(
+                f"evaluate is a {type(self.evaluate).__name__}, not a function",
+                hint="evaluate(predict) returns one score an example",
+            )
+
     def proto(self) -> onnx.ModelProto:
         """Return the model as a checked ONNX model.
 

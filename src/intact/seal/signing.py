@@ -71,7 +71,7 @@ def check(manifest: bytes, signature: bytes | None, signers: Sequence[VerifyingK
     if not signers:
         raise AccessError(
             "no signer was named, so no signature can be accepted",
-            hint="name the signer's public key (--signer), or say that unsigned artifacts are accepted (--allow-unsigned)",
+            hint="name the public key of the signer you trust (--signer), or accept anybody's (--allow-unsigned)",
         )
     if signature is None:
         raise AccessError("artifact is not signed", hint="ask its owner for a signed one")

@@ -262,3 +262,13 @@ def test_a_browser_shows_it_quietly(browser: object, report: ReportData, tmp_pat
     assert spoken == []
     assert asked == [file.as_uri()]
     page.close()
+
+
+def test_the_report_says_when_float_is_faster() -> None:
+    def row(kind: str, median: float) -> Latency:
+        return Latency(engine="e", kind=kind, shape="1x3", median_ms=median, p10_ms=median, p90_ms=median)  # type: ignore[arg-type]
+
+    wins = render(ReportData(model="m", latencies=(row("float", 1.0), row("integer", 2.0))))
+    loses = render(ReportData(model="m", latencies=(row("float", 2.0), row("integer", 1.0))))
+    assert "the float model is the faster one" in wins
+    assert "the float model is the faster one" not in loses

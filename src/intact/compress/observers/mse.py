@@ -10,6 +10,8 @@ from intact.compress.calibrate import Statistics
 from intact.compress.observers import Grid, Observer, Range
 
 SHRINKS = np.linspace(1.0, 0.3, 36)
+TOO_NARROW = 2.0**-100
+"""Nothing is gained by clipping what no scale resolves."""
 
 
 def choose(statistics: Statistics, grid: Grid, percentile: float) -> Range:
@@ -19,7 +21,7 @@ def choose(statistics: Statistics, grid: Grid, percentile: float) -> Range:
         Choukroun et al. 2019, arXiv:1902.06822 (minimum mean squared error clipping).
     """
     low, high = min(0.0, statistics.low), max(0.0, statistics.high)
-    if low == high:
+    if high - low < TOO_NARROW:
         return Range(low=low, high=high)
     candidates = _power_of_two_ranges(low, high, grid) if grid.power_of_two else _shrunk_ranges(low, high)
     return min(candidates, key=lambda candidate: _error(statistics, candidate, grid))
@@ -45,8 +47,9 @@ def _error(statistics: Statistics, candidate: Range, grid: Grid) -> float:
     if grid.power_of_two:
         scale = 2.0 ** math.ceil(math.log2(scale) - 1e-9)
     zero_point = round(-candidate.low / scale)
-    codes = np.clip(np.rint(statistics.sample / scale), -zero_point, grid.levels - 1 - zero_point)
-    return float(np.mean(np.square(codes * scale - statistics.sample), dtype=np.float64))
+    steps = statistics.sample / np.float32(scale)
+    codes = np.clip(np.rint(steps), -zero_point, grid.levels - 1 - zero_point)
+    return float(np.mean(np.square(codes - steps), dtype=np.float64)) * scale**2
 
 
 OBSERVER = Observer(name="mse", choose=choose)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Any
@@ -17,7 +17,17 @@ from intact.graph.view import Dim, Graph, Node
 
 if TYPE_CHECKING:
     from intact.compress.emit import Emitter
+    from intact.compress.encodings import Encoding
     from intact.compress.plan import Step
+
+
+# limits of docs/spec/integer-graph.md, section 4: within them float32 holds the integers
+MOST_SHIFT = 16
+"""Places that a value may be shifted right into a code with a zero point."""
+MOST_LEFT = 4
+"""Places that it may be shifted left."""
+MOST_APART = 10
+"""Places that the scales of two codes may lie apart that are added or joined."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,6 +59,14 @@ class Refusal:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Exponents:
+    """The k from `least` to `greatest` that the scale 2^k of an output may have in the exact profile."""
+
+    least: int = -1000
+    greatest: int = 1000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Operator:
     """A member of the family.
 
@@ -61,6 +79,7 @@ class Operator:
         moves: It only moves codes; its output has the encoding of its input.
         makes_codes: Its outputs are codes even where only float steps read them.
         exact: Every engine computes it to the bit.
+        allowed: What the scale of a step's output may be, given the codes of its inputs, in the exact profile.
     """
 
     name: str
@@ -71,6 +90,7 @@ class Operator:
     moves: bool = False
     makes_codes: bool = True
     exact: bool = True
+    allowed: Callable[[Graph, Step, Mapping[str, Encoding]], Exponents] = lambda graph, step, encodings: Exponents()
 
 
 @cache
@@ -88,6 +108,13 @@ def first_input(graph: Graph, step: Step) -> tuple[str, ...]:
 def computed_inputs(graph: Graph, step: Step) -> tuple[str, ...]:
     """All inputs of the first node that are not constants."""
     return tuple(dict.fromkeys(name for name in step.nodes[0].present() if graph.constant(name) is None))
+
+
+def sum_exponents(exponents: Collection[int]) -> Exponents:
+    """What the scale of a sum (or a joining) of codes with these exponents may be; the finer ones come nearer first."""
+    highest = max(exponents)
+    unit = max(min(exponents), highest - MOST_APART)
+    return Exponents(least=unit - MOST_LEFT, greatest=highest + 2)
 
 
 def with_relu(graph: Graph, node: Node) -> tuple[Node, ...]:

@@ -2,13 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from intact.compress.operators import Claim, Context, Operator, Refusal, computed_inputs, with_relu
-from intact.graph.view import Node
+from intact.compress.operators import (
+    MOST_LEFT,
+    MOST_SHIFT,
+    Claim,
+    Context,
+    Exponents,
+    Operator,
+    Refusal,
+    computed_inputs,
+    sum_exponents,
+    with_relu,
+)
+from intact.graph.view import Graph, Node
 
 if TYPE_CHECKING:
     from intact.compress.emit import Emitter
+    from intact.compress.encodings import Encoding
     from intact.compress.plan import Step
 
 
@@ -22,7 +35,17 @@ def claim(context: Context, node: Node) -> Claim | Refusal | None:
 def emit(emitter: Emitter, step: Step) -> None:
     """Write the float operator between DequantizeLinear and QuantizeLinear; engines fuse the three."""
     node = step.nodes[0]
-    emitter.put(node.op, tuple(emitter.quantized(name) for name in node.inputs), step.outputs[0])
+    least = None if node.op == "Mul" else emitter.least_exponent(node.inputs)
+    emitter.put(node.op, tuple(emitter.quantized(name, least=least) for name in node.inputs), step.outputs[0])
 
 
-OPERATOR = Operator(name="binary", claim=claim, reads=computed_inputs, emit=emit)
+def allowed(graph: Graph, step: Step, encodings: Mapping[str, Encoding]) -> Exponents:
+    """A sum is in units of its finer operand, a product in those of both multiplied."""
+    node = step.nodes[0]
+    exponents = [encodings[name].exponent for name in node.inputs]
+    if node.op == "Mul":
+        return Exponents(least=sum(exponents) - MOST_LEFT, greatest=sum(exponents) + MOST_SHIFT)
+    return sum_exponents(exponents)
+
+
+OPERATOR = Operator(name="binary", claim=claim, reads=computed_inputs, emit=emit, allowed=allowed)

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from intact.compress.operators import Claim, Context, Operator, Refusal, computed_inputs
-from intact.graph.view import Node
+from intact.compress.operators import Claim, Context, Exponents, Operator, Refusal, computed_inputs, sum_exponents
+from intact.graph.view import Graph, Node
 
 if TYPE_CHECKING:
     from intact.compress.emit import Emitter
+    from intact.compress.encodings import Encoding
     from intact.compress.plan import Step
 
 
@@ -24,7 +26,14 @@ def claim(context: Context, node: Node) -> Claim | Refusal | None:
 def emit(emitter: Emitter, step: Step) -> None:
     """Write Concat between DequantizeLinear and QuantizeLinear: each part is requantized to the common code."""
     node = step.nodes[0]
-    emitter.put("Concat", tuple(emitter.quantized(name) for name in node.inputs), node.output, **node.attributes)
+    least = emitter.least_exponent(node.inputs)
+    parts = tuple(emitter.quantized(name, least=least) for name in node.inputs)
+    emitter.put("Concat", parts, node.output, **node.attributes)
 
 
-OPERATOR = Operator(name="concat", claim=claim, reads=computed_inputs, emit=emit)
+def allowed(graph: Graph, step: Step, encodings: Mapping[str, Encoding]) -> Exponents:
+    """Joined values are in units of the finest part."""
+    return sum_exponents([encodings[name].exponent for name in step.nodes[0].inputs])
+
+
+OPERATOR = Operator(name="concat", claim=claim, reads=computed_inputs, emit=emit, allowed=allowed)

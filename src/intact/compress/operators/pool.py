@@ -3,13 +3,24 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from intact.compress.operators import Claim, Context, Operator, Refusal, first_input, with_relu
-from intact.graph.view import Node
+from intact.compress.operators import (
+    MOST_LEFT,
+    Claim,
+    Context,
+    Exponents,
+    Operator,
+    Refusal,
+    first_input,
+    with_relu,
+)
+from intact.graph.view import Graph, Node
 
 if TYPE_CHECKING:
     from intact.compress.emit import Emitter
+    from intact.compress.encodings import Encoding
     from intact.compress.plan import Step
 
 MOST_ODD = 4095
@@ -50,4 +61,10 @@ def emit(emitter: Emitter, step: Step) -> None:
     emitter.put(node.op, (emitter.quantized(node.inputs[0]),), step.outputs[0], **node.attributes)
 
 
-OPERATOR = Operator(name="pool", claim=claim, reads=first_input, emit=emit)
+def allowed(graph: Graph, step: Step, encodings: Mapping[str, Encoding]) -> Exponents:
+    """No coarser than the input, so that a mean over an odd count is no tie; a mean never leaves the input's range."""
+    exponent = encodings[step.nodes[0].inputs[0]].exponent
+    return Exponents(least=exponent - MOST_LEFT, greatest=exponent)
+
+
+OPERATOR = Operator(name="pool", claim=claim, reads=first_input, emit=emit, allowed=allowed)

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from intact.compress.operators import Claim, Context, Operator, Refusal
-from intact.compress.solve import Layer, Solution, solve
+from intact.compress.operators import MOST_LEFT, Claim, Context, Exponents, Operator, Refusal
+from intact.compress.solve import SMALLEST, Layer, Solution, solve
 from intact.compress.weights import bias_of, channel_axis, rows_of, stored
 from intact.graph.change import constant_operand, only_consumer
 from intact.graph.view import Graph, Node
+from intact.numbers import budget, dyadic
 
 if TYPE_CHECKING:
     from intact.compress.emit import Emitter
+    from intact.compress.encodings import Encoding
     from intact.compress.plan import Step
 
 Array = NDArray[Any]
@@ -206,6 +209,19 @@ def _write_chain(emitter: Emitter, step: Step, chain: list[tuple[str, tuple[str,
     emitter.put(op, (*before, *inputs), step.outputs[0], **attributes)
 
 
+def allowed(graph: Graph, step: Step, encodings: Mapping[str, Encoding]) -> Exponents:
+    """An accumulator's unit is the input's scale times that of the weights, which may have to be coarse to fit."""
+    assert step.recipe is not None
+    if step.recipe.activations != "static":
+        return Exponents()
+    source = encodings[step.nodes[0].inputs[0]]
+    rows = np.abs(rows_of(graph, step.nodes[0]) * source.factor).astype(np.float64)
+    widest = rows.max(axis=1) / (2 ** (int(step.recipe.weights) - 1) - 1)
+    fullest = rows.sum(axis=1) * 255 * 2.0 ** (1 - budget.FLOAT32_BITS)
+    unit = int(dyadic.exponent_ceil(np.maximum(np.maximum(widest, fullest), SMALLEST)).max())
+    return Exponents(least=source.exponent + unit - MOST_LEFT)
+
+
 OPERATOR = Operator(
     name="product",
     claim=claim,
@@ -213,4 +229,5 @@ OPERATOR = Operator(
     emit=emit,
     layouts=frozenset({"codes", "islands"}),
     makes_codes=False,
+    allowed=allowed,
 )
