@@ -6,7 +6,8 @@ The public names, each loaded when it is first used, so that `import intact` is 
     open, Model                           from an artifact to a model that runs
     QuantizationModule, DataParallel      the same behind torch's shape of call
     Recipe, LayerRecipe, Override         how to compress
-    new_keys, load_identity, load_recipient, load_signing_key, load_verifying_key
+    new_keys, load_identity, load_recipient, load_signing_key, load_verifying_key,
+    passphrase_identity, passphrase_recipient
     IntactError and the errors below it   see `intact.errors`
 """
 
@@ -41,6 +42,8 @@ if TYPE_CHECKING:
         load_signing_key,
         load_verifying_key,
         new_keys,
+        passphrase_identity,
+        passphrase_recipient,
     )
     from intact.pipeline import open_model as open
 
@@ -62,6 +65,8 @@ _LAZY = {
             "load_verifying_key",
             "new_keys",
             "open",
+            "passphrase_identity",
+            "passphrase_recipient",
         ),
         "intact.pipeline",
     ),
@@ -92,6 +97,8 @@ __all__ = [
     "load_verifying_key",
     "new_keys",
     "open",
+    "passphrase_identity",
+    "passphrase_recipient",
 ]
 
 

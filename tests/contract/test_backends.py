@@ -12,7 +12,6 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-
 from integer_graphs import INPUT_SHAPE, grow, sample
 from onnx import TensorProto
 from qdq_graph import Graph

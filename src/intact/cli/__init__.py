@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from importlib.metadata import version
+from typing import Annotated
+
 import typer
 
 from intact.cli import artifact, build, demo, doctor, keys
@@ -14,6 +17,23 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"intact {version('intact')}")
+        raise typer.Exit
+
+
+@app.callback()
+def top(
+    show: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version.")
+    ] = False,
+) -> None:
+    """Small, fast, bit-exact, sealed integer models."""
+
+
 app.add_typer(keys.app, name="keys")
 app.command("build")(build.build)
 app.command("inspect")(artifact.inspect)

@@ -38,19 +38,27 @@ def _tell(facts: dict[str, Any]) -> None:
     rows = (
         ("model", f"{card.get('name', '?')} ({card.get('profile', '?')} profile)"),
         ("artifact", f"{facts['artifact']}, revision {facts['revision']}, format {facts['format']}"),
-        ("inputs", "; ".join(_port(port) for port in card.get("inputs", ()))),
-        ("outputs", "; ".join(_port(port) for port in card.get("outputs", ()))),
+        ("inputs", _ports(card.get("inputs"))),
+        ("outputs", _ports(card.get("outputs"))),
         ("size", f"{facts['size_bytes']:,} bytes"),
         ("encrypted", f"to {facts['recipients']} recipients" if facts["encrypted"] else "no"),
         ("signed", f"by key {facts['signed_by'][:16]}" if facts["signed_by"] else "no"),
     )
     for name, value in rows:
-        out.print(f"{name:<10} {value}", markup=False)
+        out.print(f"{name:<10} {_printable(value)}", markup=False)
     err.print("remark: not verified; use `intact verify` with the owner's public key", markup=False)
 
 
-def _port(port: dict[str, Any]) -> str:
-    return f"{port['name']} {port['dtype']}{port['shape']}"
+def _ports(ports: Any) -> str:
+    """What a card says of its ports, which may be anything."""
+    if not isinstance(ports, list) or not all(isinstance(port, dict) for port in ports):
+        return "?"
+    return "; ".join(f"{port.get('name', '?')} {port.get('dtype', '?')}{port.get('shape', '?')}" for port in ports)
+
+
+def _printable(text: str) -> str:
+    """Text from a stranger, without what a terminal would obey."""
+    return "".join(letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in text)
 
 
 def verify(artifact: Artifact, signer: Signer = None, as_json: Json = False) -> None:
@@ -88,6 +96,7 @@ def run(
         from intact import pipeline
         from intact.cli.passphrase import ask_passphrase
 
+        pipeline.refuse_unwritable(output)  # before any work is done for it
         secret = ask_passphrase() if passphrase else None
         model = pipeline.open_model(
             artifact,

@@ -88,5 +88,9 @@ def _tell(built: Any, *, quiet: bool, as_json: bool) -> None:
         return
     if built.manifest is not None and not built.manifest.sealed:
         err.print("remark: not encrypted; give --recipient to encrypt it", markup=False)
+    if built.manifest is not None and not built.signed:
+        err.print("remark: not signed; give --sign so that readers can tell it is yours", markup=False)
+    if built.verdict is not None and built.verdict.outcome == "inconclusive":
+        err.print("remark: inconclusive is not a pass; --require-pass makes it a failure", markup=False)
     if built.verdict is None:
         err.print("remark: accuracy was not checked; return a Spec with evaluate=... to have it checked", markup=False)

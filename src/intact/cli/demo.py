@@ -20,7 +20,7 @@ MARK = ".intact-demo"
 def demo(
     target: Annotated[
         Path, typer.Option("--out", help="Folder for the artifact, its keys, the summary and the report.")
-    ],
+    ] = Path("intact-demo"),
     quiet: Quiet = False,
     as_json: Json = False,
 ) -> None:

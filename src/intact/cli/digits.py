@@ -74,6 +74,8 @@ def _train(images: Array, labels: Array) -> Any:
         nn.Flatten(),
         nn.Linear(64, 10),
     )
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)  # so small a network gains nothing from more, and waits for them on a busy host
     optimiser = torch.optim.AdamW(model.parameters(), lr=2e-3)
     x, y = torch.from_numpy(images), torch.from_numpy(labels)
     for _ in range(EPOCHS):
@@ -81,4 +83,5 @@ def _train(images: Array, labels: Array) -> Any:
             optimiser.zero_grad()
             nn.functional.cross_entropy(model(x[part]), y[part]).backward()
             optimiser.step()
+    torch.set_num_threads(threads)
     return model.eval()

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
+from intact.compress.methods import method
+from intact.compress.observers import observer
 from intact.compress.operators import Claim, Context, Operator, Refusal, layer_name, operators
 from intact.compress.recipe import LayerRecipe, Recipe
 from intact.errors import UsageError
@@ -84,7 +86,8 @@ def plan(graph: Graph, recipe: Recipe) -> Plan:
     """Assign every node of `graph` to an operator of the integer graph.
 
     Raises:
-        UsageError: The recipe names a layer that is not there, or asks for the exact profile where it cannot be had.
+        UsageError: The recipe names a layer, a method or an observer that is not there, or asks for the exact profile
+            where it cannot be had.
     """
     layout = _layout(graph, recipe) if recipe.layout == "auto" else recipe.layout
     context = Context(graph=graph, shapes=infer_shapes(graph), dtypes=infer_dtypes(graph), recipe=recipe, layout=layout)
@@ -92,7 +95,8 @@ def plan(graph: Graph, recipe: Recipe) -> Plan:
     _check_patterns(recipe, steps)
     for step in steps:
         if step.recipe is not None:
-            method(step.recipe.method), observer(step.recipe.observer)
+            method(step.recipe.method)
+            observer(step.recipe.observer)
     steps, coded = _settle(graph, steps, operators())
     inexact = _inexact(steps, recipe, layout)
     if recipe.profile == "exact" and inexact:

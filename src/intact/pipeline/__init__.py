@@ -6,10 +6,17 @@ from intact.pipeline.doctor import Check, Examination, examine
 from intact.pipeline.keys import Keys, identities, new_keys, recipients
 from intact.pipeline.model import Model, open_model
 from intact.pipeline.modules import DataParallel, QuantizationModule
-from intact.pipeline.npz import read_npz, with_calibration, write_npz
+from intact.pipeline.npz import read_npz, refuse_unwritable, with_calibration, write_npz
 from intact.pipeline.spec import Spec, read_source
 from intact.pipeline.timing import measure
-from intact.seal import load_identity, load_recipient, load_signing_key, load_verifying_key
+from intact.seal import (
+    load_identity,
+    load_recipient,
+    load_signing_key,
+    load_verifying_key,
+    passphrase_identity,
+    passphrase_recipient,
+)
 
 __all__ = [
     "Built",
@@ -31,11 +38,14 @@ __all__ = [
     "measure",
     "new_keys",
     "open_model",
+    "passphrase_identity",
+    "passphrase_recipient",
     "read_npz",
     "read_recipe",
     "read_source",
     "recipients",
     "refuse_existing",
+    "refuse_unwritable",
     "with_calibration",
     "write_npz",
 ]

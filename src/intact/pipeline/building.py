@@ -8,7 +8,6 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 
 from intact import engine, seal
@@ -59,6 +58,7 @@ class Built:
         lineage: in-toto statement.
         manifest: The artifact written, if any.
         path: Where it lies.
+        signed: Whether it is signed.
     """
 
     name: str
@@ -77,6 +77,7 @@ class Built:
     lineage: Mapping[str, Any]
     manifest: seal.Manifest | None = None
     path: Path | None = None
+    signed: bool = False
 
     @property
     def session(self) -> engine.Session:
@@ -180,7 +181,8 @@ class OverBudget(CheckFailed):
 
     def __init__(self, built: Built) -> None:
         assert built.verdict is not None  # only a failed check comes here
-        worst = sorted((layer for layer in built.layers if layer.cost), key=lambda layer: -(layer.cost or 0.0))[:5]
+        costly = [layer for layer in built.layers if layer.cost is not None and layer.cost > 0.0]
+        worst = sorted(costly, key=lambda layer: -(layer.cost or 0.0))[:5]
         told = ", ".join(f"{layer.name} ({layer.cost:.0%} of the error)" for layer in worst)
         super().__init__(
             f"over budget: {built.verdict.reason}; layers that cost most: {told or 'not measured'}",
@@ -323,4 +325,4 @@ def _agreement(reference: Predictor, integer: Predictor, data: Sequence[Mapping[
 
 def _write(built: Built, target: Path, recipients: Sequence[seal.Recipient], signer: seal.SigningKey | None) -> Built:
     manifest = seal.write(artifact.payload(built), target, recipients=recipients, signer=signer)
-    return replace(built, manifest=manifest, path=target)
+    return replace(built, manifest=manifest, path=target, signed=signer is not None)

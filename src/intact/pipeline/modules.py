@@ -8,6 +8,7 @@ from typing import Any
 
 from intact import engine
 from intact.errors import UsageError
+from intact.graph.capture import DynamicAxes
 from intact.graph.program import Program
 from intact.pipeline.building import Built, build
 from intact.pipeline.model import Model
@@ -24,11 +25,15 @@ class QuantizationModule:
     Args:
         model: A torch module.
         calibration: Typical inputs, as `Spec.calibration`.
+        dynamic_axes: Axes that may vary, as `Spec.dynamic_axes`.
         options: As `intact.build` takes them, such as recipe= or threads=.
     """
 
-    def __init__(self, model: Any, calibration: Any = None, **options: Any) -> None:
+    def __init__(
+        self, model: Any, calibration: Any = None, *, dynamic_axes: DynamicAxes | None = None, **options: Any
+    ) -> None:
         self._model = model
+        self._dynamic_axes = dynamic_axes
         self._options = options
         self._built: Built | None = None
         if calibration is not None:
@@ -55,7 +60,12 @@ class QuantizationModule:
     def _build(self, calibration: Any) -> None:
         whole = isinstance(calibration, Mapping | tuple) or hasattr(calibration, "__array__")
         calibration = calibration if whole else list(calibration)
-        spec = Spec(model=self._model, inputs=_first_piece(calibration), calibration=calibration)
+        spec = Spec(
+            model=self._model,
+            inputs=_first_piece(calibration),
+            calibration=calibration,
+            dynamic_axes=self._dynamic_axes,
+        )
         self._built = build(spec, **self._options)
 
 

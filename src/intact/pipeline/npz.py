@@ -20,6 +20,13 @@ from intact.pipeline.spec import Spec
 Array = NDArray[Any]
 
 
+DAMAGED = (
+    *(ValueError, OSError, EOFError, MemoryError, NotImplementedError, RuntimeError),
+    *(zipfile.BadZipFile, zlib.error),
+)
+"""What reading a damaged or foreign file raises."""
+
+
 def read_npz(path: Path) -> dict[str, Array]:
     """Read arrays from an .npz file; never a pickle.
 
@@ -27,14 +34,21 @@ def read_npz(path: Path) -> dict[str, Array]:
         DataError: No such file, not .npz, or it holds Python objects.
     """
     try:
-        with np.load(path, allow_pickle=False) as archive:
+        with path.open("rb") as file:
+            archive = np.load(file, allow_pickle=False)
             if not isinstance(archive, np.lib.npyio.NpzFile):
                 raise DataError(f"'{path}' is one bare array, not an .npz file", hint="write it with numpy.savez")
             return {name: archive[name] for name in archive.files}
     except FileNotFoundError as error:
         raise DataError(f"no data file at '{path}'") from error
-    except (ValueError, OSError, EOFError, zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError) as error:
+    except DAMAGED as error:
         raise DataError(f"'{path}' is not an .npz file of plain arrays", hint="write it with numpy.savez") from error
+
+
+def refuse_unwritable(path: Path) -> None:
+    """Raise UsageError where `path` lies in no folder, before any work is done for it."""
+    if not path.absolute().parent.is_dir():
+        raise UsageError(f"the folder of '{path}' does not exist", hint="make it first")
 
 
 def write_npz(path: Path, arrays: Mapping[str, Array]) -> None:
@@ -48,8 +62,10 @@ def write_npz(path: Path, arrays: Mapping[str, Array]) -> None:
     except OSError as error:
         raise UsageError(f"cannot write '{path}': {error.strerror}") from error
     try:
-        with os.fdopen(descriptor, "wb") as file:
-            np.savez(file, allow_pickle=False, **dict(arrays))
+        with os.fdopen(descriptor, "wb") as file, zipfile.ZipFile(file, "w") as archive:
+            for key, value in arrays.items():  # numpy.savez would take some names for its own arguments
+                with archive.open(f"{key}.npy", "w", force_zip64=True) as member:
+                    np.lib.format.write_array(member, np.asarray(value), allow_pickle=False)
         Path(name).replace(path)
     except OSError as error:
         raise UsageError(f"cannot write '{path}': {error.strerror}") from error
