@@ -239,6 +239,8 @@ def latency(setting: Setting, rows: int, tokens: int, plan: Plan, results: Resul
         )
     for peer, target in TARGETS.items():
         for name in setting.ours if peer in candidates else ():
+            if not name.startswith("intact, static") and "quantize_dynamic" not in peer:
+                continue
             found = times.ratio(name, peer)
             results.add("ratio", case=case, ours=name, chosen=name == chosen, peer=peer, **found, target=target)
 

@@ -32,12 +32,12 @@ def onnxruntime_session(path: Path, threads: int) -> Run:
     return lambda feeds: session.run(None, feeds)[0]
 
 
-def openvino_session(path: Path, threads: int) -> Run:
+def openvino_session(path: Path, threads: int, **more: str) -> Run:
     """Return the first output of the model at `path` under OpenVINO, as it is by default for single calls."""
     import openvino
 
     core = openvino.Core()
-    settings = {"INFERENCE_NUM_THREADS": threads, "PERFORMANCE_HINT": "LATENCY"}
+    settings = {"INFERENCE_NUM_THREADS": threads, "PERFORMANCE_HINT": "LATENCY", **more}
     request = core.compile_model(core.read_model(path), "CPU", settings).create_infer_request()
     return lambda feeds: request.infer(feeds, share_inputs=True)[0]
 

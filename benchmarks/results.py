@@ -6,6 +6,7 @@ import json
 import platform
 import shutil
 import subprocess
+import time
 from collections.abc import Iterable, Mapping
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -32,12 +33,14 @@ class Results:
         self.name = name
         self._facts = {"threads": threads, **facts()}
         self._records: list[Record] = []
+        self._start = time.perf_counter()
 
     def add(self, kind: str, **values: Any) -> None:
         """Add one line, and show it."""
         plain = {key: _plain(value) for key, value in values.items()}
         self._records.append({"benchmark": self.name, "kind": kind, **plain, **self._facts})
-        print(f"{kind:12s}", *(f"{key}={value}" for key, value in plain.items()), flush=True)
+        elapsed = time.perf_counter() - self._start
+        print(f"{elapsed:6.1f} s {kind:10s}", *(f"{key}={value}" for key, value in plain.items()), flush=True)
 
     def write(self, folder: Path = RESULTS) -> Path:
         """Write the lines over those of an earlier run."""

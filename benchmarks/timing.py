@@ -2,8 +2,8 @@
 
 Every round gives each candidate one burst of calls, after a sleep in which the threads of the one before it go to sleep
 too: onnxruntime's spin for some 20 ms, and whoever runs meanwhile takes twice as long. Ratios are taken inside a
-round, so that drift cancels. The share of the machine that other processes took is read around every round; the least
-disturbed rounds are kept, and that share is part of the result.
+round, so that drift cancels. What other processes took of the machine is read around every burst: a disturbed one is
+repeated while there is time, the least disturbed rounds are kept, and their share is part of the result.
 """
 
 from __future__ import annotations
@@ -22,6 +22,9 @@ PAUSE_S = 0.06
 QUIET_SHARE = 0.03
 """Other processes' share of all cores up to which a round counts as quiet."""
 RESAMPLES = 2000
+CORES = os.cpu_count() or 1
+TICK_S = 1 / os.sysconf("SC_CLK_TCK")
+"""What the machine's times are counted in."""
 
 Clocked = Callable[[], float]
 
@@ -107,15 +110,47 @@ def race(candidates: Mapping[str, Clocked], plan: Plan) -> Times:
     """
     for call in candidates.values():
         call()
-    rounds: list[tuple[float, dict[str, list[float]]]] = []
+    rounds: list[_Round] = []
     end = time.perf_counter() + plan.budget_s
     while not rounds or (_quiet(rounds) < plan.rounds and time.perf_counter() < end):
-        before = _usage()
-        times = {name: _burst(call, plan) for name, call in candidates.items()}
-        rounds.append((_others(before, _usage()), times))
-    kept = sorted(rounds, key=lambda pair: pair[0])[: plan.rounds]
-    calls = {name: np.asarray([times[name] for _, times in kept]) for name in candidates}
-    return Times(calls_ms=calls, others=kept[-1][0] if STAT.exists() else None, rounds_run=len(rounds))
+        rounds.append(_round(candidates, plan, end))
+    kept = sorted(rounds, key=lambda each: each.others)[: plan.rounds]
+    calls = {name: np.asarray([each.times[name] for each in kept]) for name in candidates}
+    return Times(calls_ms=calls, others=kept[-1].others if STAT.exists() else None, rounds_run=len(rounds))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Round:
+    times: Mapping[str, list[float]]
+    others: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Usage:
+    """Now, and the CPU seconds taken so far by this process with its ended children, and by the whole machine."""
+
+    now_s: float
+    own_s: float
+    machine_s: float
+
+    def others_since(self, early: _Usage) -> float:
+        """Return the CPU seconds that other processes took since `early`."""
+        return max(0.0, self.machine_s - early.machine_s - self.own_s + early.own_s)
+
+
+def _round(candidates: Mapping[str, Clocked], plan: Plan, end: float) -> _Round:
+    """Give each candidate a burst; a disturbed one is repeated while there is time."""
+    times, others_s, elapsed_s = {}, 0.0, 0.0
+    for name, call in candidates.items():
+        while True:
+            before = _usage()
+            times[name] = _burst(call, plan)
+            after = _usage()
+            spent, taken = after.now_s - before.now_s, after.others_since(before)
+            if taken <= QUIET_SHARE * spent * CORES + 2 * TICK_S or after.now_s > end:
+                break
+        others_s, elapsed_s = others_s + taken, elapsed_s + spent
+    return _Round(times=times, others=others_s / (elapsed_s * CORES))
 
 
 def _burst(call: Clocked, plan: Plan) -> list[float]:
@@ -125,21 +160,14 @@ def _burst(call: Clocked, plan: Plan) -> list[float]:
     return [call() for _ in range(plan.burst)]
 
 
-def _quiet(rounds: Sequence[tuple[float, object]]) -> int:
-    return sum(others <= QUIET_SHARE for others, _ in rounds)
+def _quiet(rounds: Sequence[_Round]) -> int:
+    return sum(each.others <= QUIET_SHARE for each in rounds)
 
 
-def _usage() -> tuple[float, float, float]:
-    """Return now, CPU seconds that this process and its ended children took, and those the whole machine took."""
+def _usage() -> _Usage:
     own = sum(os.times()[:4])
     if not STAT.exists():
-        return time.perf_counter(), own, own
-    fields = [int(field) for field in STAT.read_text(encoding="ascii").split("\n", 1)[0].split()[1:9]]
-    idle = fields[3] + fields[4]
-    return time.perf_counter(), own, (sum(fields) - idle) / os.sysconf("SC_CLK_TCK")
-
-
-def _others(before: tuple[float, float, float], after: tuple[float, float, float]) -> float:
-    """Return other processes' share of the machine between two readings, 0 to 1."""
-    elapsed, own, machine = (late - early for early, late in zip(before, after, strict=True))
-    return max(0.0, machine - own) / (elapsed * (os.cpu_count() or 1))
+        return _Usage(now_s=time.perf_counter(), own_s=own, machine_s=own)
+    ticks = [int(field) for field in STAT.read_text(encoding="ascii").split("\n", 1)[0].split()[1:9]]
+    idle = ticks[3] + ticks[4]
+    return _Usage(now_s=time.perf_counter(), own_s=own, machine_s=(sum(ticks) - idle) * TICK_S)

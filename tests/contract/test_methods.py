@@ -76,9 +76,7 @@ def test_the_same_seed_gives_the_same_codes(name: str) -> None:
 def test_weights_on_the_grid_stay_where_they_are(name: str) -> None:
     codes = np.arange(-127, 128, dtype=np.int8)[None]
     encoding = Affine(scale=np.array([2.0**-9]), signed=True, axis=0, narrow=True)
-    posed = Problem(
-        weights=codes.astype(np.float32) * 2.0**-9, encoding=encoding, generator=np.random.default_rng(0)
-    )
+    posed = Problem(weights=codes.astype(np.float32) * 2.0**-9, encoding=encoding, generator=np.random.default_rng(0))
     np.testing.assert_array_equal(METHODS[name].solve(posed).q, codes)
 
 

@@ -95,7 +95,7 @@ def test_mse_clips_a_lone_outlier_and_minmax_does_not() -> None:
     sample = np.append(np.random.default_rng(0).uniform(-1, 1, 100_000), 8.0).astype(np.float32)
     seen, grid = statistics(sample), Grid(levels=16)
     assert OBSERVERS["minmax"].choose(seen, grid, 1.0).high == 8.0
-    assert OBSERVERS["mse"].choose(seen, grid, 1.0).high < 4.0
+    assert OBSERVERS["mse"].choose(seen, grid, 1.0).high < 6.0
 
 
 def test_a_percentile_keeps_its_share_on_either_side() -> None:

@@ -37,6 +37,10 @@ class Net:
         """Keep a vector of int64."""
         return self.constant(values, dtype=np.int64)
 
+    def take_indices(self, name: str, *shape: int | str) -> None:
+        """Declare an input of int64."""
+        self._inputs.append(helper.make_tensor_value_info(name, onnx.TensorProto.INT64, list(shape)))
+
     def op(self, op: str, *inputs: str, outputs: int = 1, **attributes: Any) -> Any:
         """Write a node; the names of its outputs, or the one name."""
         stem = f"{op.lower()}{len(self._nodes)}"

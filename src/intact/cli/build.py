@@ -52,24 +52,23 @@ def build(
             "signer": None if sign is None else pipeline.load_signing_key(sign),
         }
         spec = pipeline.with_calibration(pipeline.read_source(source), calibrate)
+        options |= {"max_drop": max_drop, "engines": engine, "threads": threads, "require_pass": require_pass}
         with progress(quiet=quiet or as_json) as bar:
-            try:
-                built = pipeline.build(
-                    spec,
-                    out=target,
-                    max_drop=max_drop,
-                    engines=engine,
-                    threads=threads,
-                    measure_costs=report is not None,
-                    require_pass=require_pass,
-                    progress=bar,
-                    **options,
-                )
-            except pipeline.OverBudget as error:
-                _report(error.built, report, threads)
-                raise
-            _report(built, report, threads)
+            built = _build(spec, target, report, {**options, "progress": bar})
     _tell(built, quiet=quiet, as_json=as_json)
+
+
+def _build(spec: Any, target: Path, report: Path | None, options: dict[str, Any]) -> Any:
+    """Build and report; what went over budget is reported too."""
+    from intact import pipeline
+
+    try:
+        built = pipeline.build(spec, out=target, measure_costs=report is not None, **options)
+    except pipeline.OverBudget as error:
+        _report(error.built, report, options["threads"])
+        raise
+    _report(built, report, options["threads"])
+    return built
 
 
 def _report(built: Any, path: Path | None, threads: int | None) -> None:

@@ -86,6 +86,10 @@ class Emitter:
         """Return the name of `tensor` in float: as a float step made it, or read back from its codes."""
         return self._reals[tensor] if tensor in self._reals else self._read_back(tensor)
 
+    def either(self, tensor: str) -> str:
+        """Return the name of `tensor` in codes or in float, as it is there: they have one shape."""
+        return self._codes.get(tensor) or self.real(tensor)
+
     def quantized(self, tensor: str, *, least: int | None = None) -> str:
         """Return the name of `tensor` as float values that went through its codes: what an integer operator reads.
 
@@ -187,8 +191,9 @@ def emit(plan: Plan, encodings: Mapping[str, Encoding]) -> Emission:
 
 def _copy_float(emitter: Emitter, step: Step) -> None:
     for node in step.nodes:
+        take = emitter.either if node.op in ("Shape", "Size") else emitter.real
         inputs = tuple(
-            name if not name or emitter.graph.constant(name) is not None else emitter.real(name) for name in node.inputs
+            name if not name or emitter.graph.constant(name) is not None else take(name) for name in node.inputs
         )
         emitter.copy(replace(node, inputs=inputs))
         for output in node.outputs:

@@ -96,13 +96,7 @@ def load(
         UsageError: An engine's name is unknown.
         ModelError: The program is broken.
     """
-    if engines is not None and not engines:
-        raise UsageError("no engine is named", hint=f"choose from {', '.join(find())}")
-    backends = (
-        [b for b in find().values() if b.automatic]
-        if engines is None
-        else [e if isinstance(e, Backend) else get(e) for e in engines]
-    )
+    backends = _candidates(engines)
     question = _Question(program=program, vectors=vectors, options=options)
     key = _key(question, [backend.name for backend in backends], sizes)
     recalled = memory.Memory(choices={}) if cache_path is None else memory.recall(cache_path)
@@ -119,6 +113,14 @@ def load(
     if trouble:
         tried.append(Tried(name="remembered choices", outcome=trouble))
     return Loaded(session=chosen, tried=tuple(tried))
+
+
+def _candidates(engines: Sequence[str | Backend] | None) -> list[Backend]:
+    if engines is None:
+        return [backend for backend in find().values() if backend.automatic]
+    if not engines:
+        raise UsageError("no engine is named", hint=f"choose from {', '.join(find())}")
+    return [engine if isinstance(engine, Backend) else get(engine) for engine in engines]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -50,10 +50,8 @@ def capture(
         raise UsageError("torch is not installed", hint="pip install 'intact[torch]'") from error
     axes = dynamic_axes if dynamic_axes is not None else {name: {0: "batch"} for name in inputs}
     examples = {name: torch.from_numpy(_at_least_two_rows(value, axes.get(name, {}))) for name, value in inputs.items()}
-    was_training = module.training
-    module.eval()
     try:
-        with _quiet(), torch.no_grad():
+        with _quiet(), _evaluating(module), torch.no_grad():
             program = torch.onnx.export(
                 module,
                 kwargs=examples,
@@ -69,8 +67,6 @@ def capture(
             f"torch cannot capture the module: {_first_line(error)}",
             hint="check that the example inputs fit forward()'s arguments, or export to ONNX yourself",
         ) from error
-    finally:
-        module.train(was_training)
     proto: onnx.ModelProto = program.model_proto
     _check_axes(proto, axes)
     return proto
@@ -93,6 +89,18 @@ def _check_axes(proto: onnx.ModelProto, axes: DynamicAxes) -> None:
                     f"axis {axis} of input '{item.name}' ({name}) was traced as the fixed size {dim.dim_value}",
                     hint="write forward() without sizes taken from the example, such as x.view(8, -1)",
                 )
+
+
+@contextmanager
+def _evaluating(module: torch.nn.Module) -> Iterator[None]:
+    """Put a module into evaluation mode, and every part of it back as it was."""
+    modes = [(part, part.training) for part in module.modules()]
+    module.eval()
+    try:
+        yield
+    finally:
+        for part, training in modes:
+            part.training = training
 
 
 @contextmanager

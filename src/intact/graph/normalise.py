@@ -10,7 +10,7 @@ import onnxruntime as ort
 
 from intact.errors import ModelError
 from intact.graph.rewrite import rewrite
-from intact.graph.run import ORT_ERRORS
+from intact.graph.run import ORT_ERRORS, WRONG_OPTIMIZERS
 from intact.graph.sharing import unshare
 from intact.graph.view import OPSET, Graph, read
 
@@ -83,7 +83,7 @@ def _optimise(proto: onnx.ModelProto) -> onnx.ModelProto:
                 proto.SerializeToString(),
                 options,
                 providers=["CPUExecutionProvider"],
-                disabled_optimizers=list(UNWANTED_OPTIMIZERS),
+                disabled_optimizers=[*UNWANTED_OPTIMIZERS, *WRONG_OPTIMIZERS],
             )
         except ORT_ERRORS as error:
             raise ModelError(f"the float model does not run: {str(error).strip()[:300]}") from error

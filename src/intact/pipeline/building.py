@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -11,23 +10,22 @@ from typing import Any
 from numpy.typing import NDArray
 
 from intact import engine, seal
-from intact.compress.calibrate import Statistics, calibrate, check_data, row_count
+from intact.compress.calibrate import check_data, row_count
 from intact.compress.check import Outcome, Verdict, compare
-from intact.compress.emit import emit
-from intact.compress.encodings import Encoding, choose_encodings
-from intact.compress.plan import Plan, observed, plan
+from intact.compress.encodings import Encoding
+from intact.compress.plan import Plan
 from intact.compress.recipe import Recipe
 from intact.errors import CheckFailed, UsageError
-from intact.graph.normalise import normalise
 from intact.graph.program import Program
-from intact.graph.run import Runner, is_batched
-from intact.graph.view import Graph, Port
+from intact.graph.run import Runner
+from intact.graph.view import Port
 from intact.pipeline import artifact, lineage, summary
 from intact.pipeline.agreement import Agreement, agree, pool
+from intact.pipeline.drafting import Draft, draft
 from intact.pipeline.layers import LayerFacts, costs, describe
 from intact.pipeline.options import Options, Progress, silent
-from intact.pipeline.predict import Predictor, batch_size, cut
-from intact.pipeline.spec import Evaluate, Spec, as_pieces
+from intact.pipeline.predict import Predictor
+from intact.pipeline.spec import Evaluate, Spec
 
 Array = NDArray[Any]
 
@@ -152,20 +150,19 @@ def build(
         refuse_existing(target)
     if recipe is not None and not isinstance(recipe, Recipe):
         raise UsageError(f"the recipe is a {type(recipe).__name__}, not an intact.Recipe", hint="intact.Recipe(...)")
-    options = Options(
-        max_drop=max_drop,
-        threads=threads,
-        engines=None if engines is None else tuple(engines),
-        measure_costs=measure_costs,
-        progress=progress,
-    )
-    built = _compress(spec, recipe or Recipe(), options)
-    if built.verdict is not None and built.verdict.outcome == Outcome.FAIL:
+    names = None if engines is None else tuple(engines)
+    options = Options(max_drop=max_drop, threads=threads, engines=names, measure_costs=measure_costs, progress=progress)
+    built = _finish(spec, draft(spec, recipe or Recipe(), progress), options)
+    _refuse_failed(built, require_pass=require_pass)
+    return built if target is None else _write(built, target, recipients, signer)
+
+
+def _refuse_failed(built: Built, *, require_pass: bool) -> None:
+    if _failed(built.verdict):
         raise OverBudget(built)
     if require_pass and (built.verdict is None or built.verdict.outcome != Outcome.PASS):
         why = "there is no evaluate function" if built.verdict is None else built.verdict.reason
         raise CheckFailed(f"the accuracy check did not pass: {why}", hint="evaluate on more examples")
-    return built if target is None else _write(built, target, recipients, signer)
 
 
 def refuse_existing(target: Path) -> None:
@@ -191,109 +188,54 @@ class OverBudget(CheckFailed):
         self.built = built
 
 
-def _compress(spec: Spec, recipe: Recipe, options: Options) -> Built:
-    """Everything but the writing: capture, plan, calibrate, solve, emit, choose an engine, check."""
-    progress = options.progress
-    progress("capture", 0, 1)
-    proto = spec.proto()
-    graph = normalise(proto)
-    progress("capture", 1, 1)
-    made = plan(graph, recipe)
-    data = _calibration(spec, graph, made)
-    statistics = _observe(made, data, progress)
-    encodings = choose_encodings(made, statistics)
-    emission = emit(made, encodings)
-    program = Program.from_proto(emission.graph.to_proto())
-    vectors = engine.make_vectors(
-        program, "exact" if made.exact else "tolerant", recipe.seed, ranges=_ranges(graph, data)
-    )
-    progress("engines", 0, 1)
+def _finish(spec: Spec, made: Draft, options: Options) -> Built:
+    """Choose an engine that conforms, check the accuracy, and measure the layers."""
+    graph = made.plan.graph
+    vectors = engine.make_vectors(made.program, made.profile, made.plan.recipe.seed, ranges=made.ranges())
+    options.progress("engines", 0, 1)
     loaded = engine.load(
-        program,
-        vectors,
-        engines=options.engines,
-        options=engine.Options(threads=options.threads),
+        made.program, vectors, engines=options.engines, options=engine.Options(threads=options.threads)
     )
-    progress("engines", 1, 1)
-    integer = Predictor(inputs=graph.inputs, outputs=_names(graph), run=loaded.session.run)
-    runner = Runner(graph)
+    options.progress("engines", 1, 1)
+    runner, outputs = Runner(graph), tuple(port.name for port in graph.outputs)
     reference = Predictor(
-        inputs=graph.inputs, outputs=_names(graph), run=lambda feeds: runner(check_data(graph.inputs, feeds))
+        inputs=graph.inputs, outputs=outputs, run=lambda feeds: runner(check_data(graph.inputs, feeds))
     )
+    integer = Predictor(inputs=graph.inputs, outputs=outputs, run=loaded.session.run)
     verdict = _check(spec.evaluate, reference, integer, options)
-    some = first_rows(data, LAYER_ROWS)
-    layers = () if some is None else describe(made, emission, encodings, statistics, some)
-    if some is not None and (options.measure_costs or _failed(verdict)):
-        found = costs(made, emission, statistics, some, lambda done, total: progress("costs", done, total))
-        layers = tuple(replace(layer, cost=found.get(layer.name)) for layer in layers)
-    source_sha256 = hashlib.sha256(proto.SerializeToString(deterministic=True)).hexdigest()
     return Built(
         name=spec.name,
-        plan=made,
-        encodings=encodings,
-        program=program,
+        plan=made.plan,
+        encodings=made.encodings,
+        program=made.program,
         vectors=vectors,
         loaded=loaded,
         reference=reference,
         integer=integer,
         verdict=verdict,
-        agreement=_agreement(reference, integer, data),
-        layers=layers,
-        float_bytes=Program.from_proto(proto).size_bytes,
-        source_sha256=source_sha256,
+        agreement=_agreement(reference, integer, made.data),
+        layers=_layers(made, measure_costs=options.measure_costs or _failed(verdict), progress=options.progress),
+        float_bytes=made.float_bytes,
+        source_sha256=made.source_sha256,
         lineage=lineage.statement(
             name=spec.name,
-            program=program,
-            source_sha256=source_sha256,
-            recipe=recipe.to_json(),
+            program=made.program,
+            source_sha256=made.source_sha256,
+            recipe=made.plan.recipe.to_json(),
             accuracy=None if verdict is None else asdict(verdict),
         ),
     )
 
 
-def _names(graph: Graph) -> tuple[str, ...]:
-    return tuple(port.name for port in graph.outputs)
-
-
-def _calibration(spec: Spec, graph: Graph, made: Plan) -> list[dict[str, Array]]:
-    """The calibration data, checked; nothing where there are none and none are needed."""
-    if spec.calibration is not None:
-        pieces = as_pieces(spec.calibration, [port.name for port in graph.inputs])
-        fixed = 0 if is_batched(graph.inputs) else batch_size(graph.inputs)
-        return [check_data(graph.inputs, part) for piece in pieces for part in cut(piece, fixed)]
-    if made.coded:
-        raise UsageError(
-            "static activation ranges need calibration data, and none were given",
-            hint="set Spec(calibration=...) or --calibrate data.npz; 100 to 1,000 typical inputs are enough",
-        )
-    return []
-
-
-def first_rows(pieces: Sequence[Mapping[str, Array]], rows: int) -> dict[str, Array] | None:
-    """Up to `rows` rows of the piece that has most; None where there is none."""
-    if not pieces:
-        return None
-    largest = max(pieces, key=row_count)
-    return {name: value[:rows] for name, value in largest.items()}
-
-
-def _observe(made: Plan, data: Sequence[Mapping[str, Array]], progress: Progress) -> dict[str, Statistics]:
-    if not data:
-        return {}
-    return calibrate(made.graph, data, observed(made), progress=lambda done, total: progress("calibrate", done, total))
-
-
-def _ranges(graph: Graph, data: Sequence[Mapping[str, Array]]) -> dict[str, tuple[float, float]]:
-    """What the self-test's inputs may range over: what calibration saw of each input as a whole."""
-    ranges = {}
-    for port in graph.inputs:
-        lows, highs = (
-            [float(piece[port.name].min()) for piece in data],
-            [float(piece[port.name].max()) for piece in data],
-        )
-        if data and min(lows) < max(highs):
-            ranges[port.name] = (min(lows), max(highs))
-    return ranges
+def _layers(made: Draft, *, measure_costs: bool, progress: Progress) -> tuple[LayerFacts, ...]:
+    some = made.some_rows(LAYER_ROWS)
+    if some is None:
+        return ()
+    layers = describe(made.plan, made.emission, made.encodings, made.statistics, some)
+    if not measure_costs:
+        return layers
+    found = costs(made.plan, made.emission, made.statistics, some, lambda done, total: progress("costs", done, total))
+    return tuple(replace(layer, cost=found.get(layer.name)) for layer in layers)
 
 
 def _check(evaluate: Evaluate | None, reference: Predictor, integer: Predictor, options: Options) -> Verdict | None:

@@ -154,3 +154,57 @@ def test_a_tensor_that_claims_a_huge_shape_is_refused(tmp_path: Path) -> None:
     path.write_bytes(proto.SerializeToString())
     with pytest.raises(ModelError, match="exceeds"):
         load(path)
+
+
+def constant_node(tensor: onnx.TensorProto) -> bytes:
+    """A model whose weight is a Constant node."""
+    nodes = [helper.make_node("Constant", [], ["w"], value=tensor), helper.make_node("MatMul", ["x", "w"], ["y"])]
+    ports = [helper.make_tensor_value_info(name, TensorProto.FLOAT, ["batch", 3]) for name in "xy"]
+    graph = helper.make_graph(nodes, "g", ports[:1], ports[1:])
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 21)], ir_version=10).SerializeToString()
+
+
+@pytest.mark.parametrize("location", ["w.bin", "/etc/passwd", "../w.bin"])
+def test_attributes_cannot_refer_to_files(location: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file beside the working directory must not be read either."""
+    (tmp_path / "w.bin").write_bytes(np.eye(3, dtype=np.float32).tobytes())
+    monkeypatch.chdir(tmp_path)
+    tensor = onnx.numpy_helper.from_array(np.eye(3, dtype=np.float32), "inner")
+    assert load(constant_node(tensor)).graph.node
+    tensor.ClearField("raw_data")
+    tensor.data_location = TensorProto.EXTERNAL
+    tensor.external_data.add(key="location", value=location)
+    with pytest.raises(ModelError, match="'value' of a Constant has its data in another file"):
+        load(constant_node(tensor))
+
+
+def test_constant_nodes_must_be_finite_too() -> None:
+    with pytest.raises(ModelError, match="'w' has 1 values"):
+        load(constant_node(onnx.numpy_helper.from_array(np.array([[np.nan, 0, 0]] * 1, np.float32), "inner")))
+
+
+def test_sparse_weights_are_refused() -> None:
+    proto = model()
+    dense = proto.graph.initializer.pop()
+    values = onnx.numpy_helper.from_array(np.ones(2, np.float32), dense.name)
+    indices = onnx.numpy_helper.from_array(np.array([1, 5]), "indices")
+    proto.graph.sparse_initializer.append(helper.make_sparse_tensor(values, indices, [3, 3]))
+    with pytest.raises(ModelError, match="sparse weights"):
+        load(proto.SerializeToString())
+
+
+@pytest.mark.parametrize("field", ["input", "output"])
+def test_a_graph_without_ends_is_refused(field: str) -> None:
+    proto = model()
+    proto.graph.ClearField(field)
+    with pytest.raises(ModelError, match="without inputs or without outputs"):
+        load(proto.SerializeToString())
+
+
+def test_initializers_listed_as_inputs_are_no_inputs() -> None:
+    proto = model()
+    proto.graph.input.append(helper.make_tensor_value_info("w", TensorProto.FLOAT, [3, 3]))
+    assert load(proto.SerializeToString()).graph.input
+    del proto.graph.input[0]
+    with pytest.raises(ModelError, match="without inputs"):
+        load(proto.SerializeToString())

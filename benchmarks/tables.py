@@ -1,0 +1,81 @@
+"""Write the tables of README.md from benchmarks/results, between `<!-- table:NAME -->` and `<!-- /table:NAME -->`.
+
+Run `python benchmarks/tables.py`, or with `--check` to find out whether they are up to date (exit 1 where not), or with
+`--print` to see them all.
+"""
+
+from __future__ import annotations
+
+import argparse
+import re
+import sys
+from pathlib import Path
+
+from places import RESULTS, ROOT
+from table_text import TABLES
+
+BLOCK = re.compile(r"<!-- table:(?P<name>[\w-]+) -->\n(?P<body>.*?)<!-- /table:(?P=name) -->", re.DOTALL)
+OPENING = re.compile(r"<!-- /?table:")
+
+
+class TableError(Exception):
+    """A marker that cannot be followed."""
+
+
+def render(text: str, folder: Path) -> str:
+    """Return `text` with every marked table as the results in `folder` make it.
+
+    Raises:
+        TableError: A marker has no partner, names no table, or its benchmark was never run.
+    """
+    if len(OPENING.findall(text)) != 2 * len(BLOCK.findall(text)):
+        raise TableError("a table marker has no partner")
+    return BLOCK.sub(lambda block: _block(block["name"], folder), text)
+
+
+def _block(name: str, folder: Path) -> str:
+    if name not in TABLES:
+        raise TableError(f"there is no table '{name}', only {', '.join(TABLES)}")
+    try:
+        body = TABLES[name](folder)
+    except LookupError as error:
+        raise TableError(f"the results for table '{name}' lack {error}") from error
+    return f"<!-- table:{name} -->\n{body}\n<!-- /table:{name} -->"
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Return the exit code: 0 done or up to date, 1 out of date, 2 not to be done."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--check", action="store_true", help="change nothing; exit 1 where a table is out of date")
+    parser.add_argument("--print", action="store_true", help="show every table that has results")
+    parser.add_argument("--readme", type=Path, default=ROOT / "README.md")
+    parser.add_argument("--results", type=Path, default=RESULTS)
+    options = parser.parse_args(arguments)
+    if options.print:
+        return show(options.results)
+    try:
+        old = options.readme.read_text(encoding="utf-8")
+        new = render(old, options.results)
+    except (OSError, TableError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    if options.check and new != old:
+        print(f"error: tables in {options.readme.name} are out of date\nhint: make tables", file=sys.stderr)
+        return 1
+    if new != old:
+        options.readme.write_text(new, encoding="utf-8")
+    return 0
+
+
+def show(folder: Path) -> int:
+    """Print every table as it would be written."""
+    for name in TABLES:
+        try:
+            print(_block(name, folder), end="\n\n")
+        except TableError as error:
+            print(f"{name}: {error}", end="\n\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,124 @@
+"""The stages from a float model to an integer program, each a value on the way: nothing is checked or run here yet."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from numpy.typing import NDArray
+
+from intact.compress.calibrate import Statistics, calibrate, check_data, row_count
+from intact.compress.emit import Emission, emit
+from intact.compress.encodings import Encoding, choose_encodings
+from intact.compress.plan import Plan, observed, plan
+from intact.compress.recipe import Recipe
+from intact.errors import UsageError
+from intact.graph.normalise import normalise
+from intact.graph.program import Program
+from intact.graph.run import is_batched
+from intact.graph.view import Graph
+from intact.pipeline.options import Progress
+from intact.pipeline.predict import batch_size, cut
+from intact.pipeline.spec import Spec, as_pieces
+
+Array = NDArray[Any]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Draft:
+    """An integer program that nobody has run yet, and all that went into it.
+
+    Args:
+        source_sha256: Digest of the float model.
+        float_bytes: Size of the float graph and its weights.
+        plan: What became of every node.
+        data: Calibration data in checked pieces; none where none were needed.
+        statistics: What calibration saw.
+        encodings: Code of every coded tensor.
+        emission: The integer graph and the solved layers.
+        program: The same, split for an engine.
+    """
+
+    source_sha256: str
+    float_bytes: int
+    plan: Plan
+    data: Sequence[Mapping[str, Array]]
+    statistics: Mapping[str, Statistics]
+    encodings: Mapping[str, Encoding]
+    emission: Emission
+    program: Program
+
+    @property
+    def profile(self) -> Literal["exact", "tolerant"]:
+        """What the plan promises."""
+        return "exact" if self.plan.exact else "tolerant"
+
+    def ranges(self) -> dict[str, tuple[float, float]]:
+        """What the self-test's inputs may range over: what calibration saw of each input as a whole."""
+        found = {}
+        for port in self.plan.graph.inputs:
+            lows = [float(piece[port.name].min()) for piece in self.data]
+            highs = [float(piece[port.name].max()) for piece in self.data]
+            if lows and min(lows) < max(highs):
+                found[port.name] = (min(lows), max(highs))
+        return found
+
+    def some_rows(self, rows: int) -> dict[str, Array] | None:
+        """Up to `rows` rows of the piece of data that has most; None where there are no data."""
+        if not self.data:
+            return None
+        largest = max(self.data, key=row_count)
+        return {name: value[:rows] for name, value in largest.items()}
+
+
+def draft(spec: Spec, recipe: Recipe, progress: Progress) -> Draft:
+    """Capture, normalise, plan, calibrate, solve and emit.
+
+    Raises:
+        ModelError: The float model cannot be read or run.
+        DataError: The data do not fit the model.
+        UsageError: The recipe does not fit the model, or calibration data are missing.
+    """
+    progress("capture", 0, 1)
+    proto = spec.proto()
+    graph = normalise(proto)
+    progress("capture", 1, 1)
+    made = plan(graph, recipe)
+    data = _calibration(spec, graph, made)
+    statistics = _observe(made, data, progress)
+    progress("solve", 0, 1)
+    encodings = choose_encodings(made, statistics)
+    emission = emit(made, encodings)
+    progress("solve", 1, 1)
+    return Draft(
+        source_sha256=hashlib.sha256(proto.SerializeToString(deterministic=True)).hexdigest(),
+        float_bytes=Program.from_proto(proto).size_bytes,
+        plan=made,
+        data=data,
+        statistics=statistics,
+        encodings=encodings,
+        emission=emission,
+        program=Program.from_proto(emission.graph.to_proto()),
+    )
+
+
+def _calibration(spec: Spec, graph: Graph, made: Plan) -> list[dict[str, Array]]:
+    """The calibration data, checked; nothing where there are none and none are needed."""
+    if spec.calibration is not None:
+        pieces = as_pieces(spec.calibration, [port.name for port in graph.inputs])
+        fixed = 0 if is_batched(graph.inputs) else batch_size(graph.inputs)
+        return [check_data(graph.inputs, part) for piece in pieces for part in cut(piece, fixed)]
+    if made.coded:
+        raise UsageError(
+            "static activation ranges need calibration data, and none were given",
+            hint="set Spec(calibration=...) or --calibrate data.npz; 100 to 1,000 typical inputs are enough",
+        )
+    return []
+
+
+def _observe(made: Plan, data: Sequence[Mapping[str, Array]], progress: Progress) -> dict[str, Statistics]:
+    if not data:
+        return {}
+    return calibrate(made.graph, data, observed(made), progress=lambda done, total: progress("calibrate", done, total))
