@@ -4,7 +4,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 
-.PHONY: demo test check format reference clean
+.PHONY: demo test check format reference bench bench-peers tables clean
 
 $(STAMP): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -30,6 +30,24 @@ format: $(STAMP)
 
 reference: $(STAMP)
 	$(BIN)/python docs/generate_reference.py
+
+# The benchmarks on real models need INTACT_DATA; NNCF takes part where `make bench-peers` was run before.
+bench: $(VENV)/.examples
+	for question in import_time opening resnet20 minilm; do $(BIN)/python benchmarks/$$question.py || exit 1; done
+	$(MAKE) tables
+
+bench-peers: build/nncf/bin/python
+
+tables: $(STAMP)
+	$(BIN)/python benchmarks/tables.py
+
+$(VENV)/.examples: $(STAMP)
+	$(BIN)/python -m pip install --quiet -c constraints.txt --editable ".[dev,examples]"
+	touch $@
+
+build/nncf/bin/python:
+	$(PYTHON) -m venv build/nncf
+	build/nncf/bin/python -m pip install --quiet nncf openvino
 
 clean:
 	rm -rf build dist $(VENV)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from functools import partial
 from pathlib import Path
 
 from results import Record, pick, read
 
 DASH = "–"
+DISTURBED = 0.1
+"""Share of the machine from which on a reader should know that it was not ours alone."""
 ENGINES = {"onnxruntime": "onnxruntime", "openvino": "OpenVINO", "reference": "the definition"}
 
 Row = Sequence[str]
@@ -34,14 +35,19 @@ def markdown(head: Row, rows: Iterable[Row], note: str) -> str:
 
 
 def made_with(records: Sequence[Record], packages: Sequence[str]) -> str:
-    """Return on what a benchmark ran, with what, and at which commit."""
+    """Return on what a benchmark ran, with what, at which commit, and whether the machine was left alone."""
     first = records[0]
     host, versions = first["host"], first["versions"]
     vnni = ", AVX-512 VNNI" if "avx512_vnni" in host["features"] else ""
-    tools = ", ".join(f"{name} {versions[name]}" for name in packages if name in versions)
-    threads = f"{first['threads']} threads, " if first["threads"] else ""
-    commit = f", commit {first['commit'][:7]}{' with changes' if first['changed'] else ''}" if first["commit"] else ""
-    return f"<sub>{host['cpu']}, {host['cores']} cores{vnni}; {threads}{tools}{commit}.</sub>"
+    disturbed = max((record.get("others") or 0.0 for record in records), default=0.0)
+    said = [
+        f"{host['cpu']}, {host['cores']} cores{vnni}",
+        f"{first['threads']} threads" if first["threads"] else "",
+        ", ".join(f"{name} {versions[name]}" for name in packages if name in versions),
+        f"commit {first['commit'][:7]}{' with changes' if first['changed'] else ''}" if first["commit"] else "",
+        f"other processes took up to {disturbed:.0%} of the machine" if disturbed > DISTURBED else "",
+    ]
+    return f"<sub>{'; '.join(text for text in said if text)}.</sub>"
 
 
 def only(records: Iterable[Record], **wanted: object) -> Record:
@@ -180,21 +186,25 @@ def import_time(folder: Path) -> str:
     records = lines("import_time", folder)
     timed = [record for kind in ("import", "process") for record in pick(records, kind=kind)]
     rows = [[f"`{record['candidate']}`", milliseconds(record)] for record in timed]
-    return markdown(["in a fresh process", "ms, median"], rows, made_with(records, ()).replace("; .", "."))
+    return markdown(["in a fresh process", "ms, median"], rows, made_with(records, ()))
+
+
+def resnet20(folder: Path) -> str:
+    """Both tables of ResNet-20."""
+    times = latency("resnet20", {"": "ratio to the faster U8S8 peer"}, folder)
+    return f"{resnet20_accuracy(folder)}\n\n{times}"
+
+
+def minilm(folder: Path) -> str:
+    """Both tables of MiniLM."""
+    peers = ("onnxruntime quantize_dynamic", "NNCF + OpenVINO")
+    times = latency("minilm", {peer: f"ratio to {peer}" for peer in peers}, folder)
+    return f"{minilm_quality(folder)}\n\n{times}"
 
 
 TABLES: Mapping[str, Callable[[Path], str]] = {
-    "resnet20-accuracy": resnet20_accuracy,
-    "resnet20-latency": partial(latency, "resnet20", {"": "ratio to the faster U8S8 peer"}),
-    "minilm-quality": minilm_quality,
-    "minilm-latency": partial(
-        latency,
-        "minilm",
-        {
-            "onnxruntime quantize_dynamic": "ratio to onnxruntime quantize_dynamic",
-            "NNCF + OpenVINO": "ratio to NNCF + OpenVINO",
-        },
-    ),
+    "resnet20": resnet20,
+    "minilm": minilm,
     "opening": opening,
     "import": import_time,
 }

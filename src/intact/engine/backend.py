@@ -6,7 +6,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
-import numpy as np
 from numpy.typing import NDArray
 
 from intact.engine.spec import TensorSpec, check_inputs
@@ -104,4 +103,4 @@ class Backend:
 
 def unsigned_zeros(value: NDArray[Any]) -> NDArray[Any]:
     """Return `value` with -0.0 written as 0.0: a sum of nothing has no sign, and engines give it either."""
-    return np.asarray(value + value.dtype.type(0)) if value.dtype.kind == "f" else value
+    return value + value.dtype.type(0) if value.dtype.kind == "f" else value

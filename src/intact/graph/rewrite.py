@@ -108,7 +108,38 @@ def mean_over_image(graph: Graph, shapes: Shapes, node: Node) -> Change | None:
     return Change(drop=(node,), put=(pool, flat))
 
 
-RULES: tuple[Rule, ...] = (*attention.RULES, matmul_of_rank_two, plain_gemm, channel_affine, mean_over_image)
+def slices_in_one(graph: Graph, shapes: Shapes, node: Node) -> Change | None:
+    """Slice after Slice along other axes: one Slice."""
+    first = graph.producers.get(node.inputs[0]) if node.op == "Slice" else None
+    if first is None or first.op != "Slice" or only_consumer(graph, first.output) is not node:
+        return None
+    before, after = _slice_parts(graph, first), _slice_parts(graph, node)
+    if before is None or after is None or set(before[2].tolist()) & set(after[2].tolist()):
+        return None
+    names = tuple(f"{node.output}.{part}" for part in ("starts", "ends", "axes", "steps"))
+    values = [np.concatenate(pair) for pair in zip(before, after, strict=True)]
+    put = Node(op="Slice", inputs=(first.inputs[0], *names), outputs=node.outputs)
+    return Change(drop=(first, node), put=(put,), constants=dict(zip(names, values, strict=True)))
+
+
+def _slice_parts(graph: Graph, node: Node) -> tuple[Array, Array, Array, Array] | None:
+    """Starts, ends, axes and steps of a Slice, int64; None unless constant, with axes counted from the front."""
+    given = [graph.constant(name) for name in node.inputs[1:]]
+    if len(given) < 3 or any(value is None for value in given):
+        return None
+    parts = [np.asarray(value, np.int64).reshape(-1) for value in given]
+    steps = parts[3] if len(parts) > 3 else np.ones_like(parts[0])
+    return None if (parts[2] < 0).any() else (parts[0], parts[1], parts[2], steps)
+
+
+RULES: tuple[Rule, ...] = (
+    *attention.RULES,
+    matmul_of_rank_two,
+    plain_gemm,
+    channel_affine,
+    mean_over_image,
+    slices_in_one,
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -150,11 +150,23 @@ def build(
         refuse_existing(target)
     if recipe is not None and not isinstance(recipe, Recipe):
         raise UsageError(f"the recipe is a {type(recipe).__name__}, not an intact.Recipe", hint="intact.Recipe(...)")
+    _refuse_texts(recipients, signer)
     names = None if engines is None else tuple(engines)
     options = Options(max_drop=max_drop, threads=threads, engines=names, measure_costs=measure_costs, progress=progress)
     built = _finish(spec, draft(spec, recipe or Recipe(), progress), options)
     _refuse_failed(built, require_pass=require_pass)
     return built if target is None else _write(built, target, recipients, signer)
+
+
+def _refuse_texts(recipients: Sequence[Any], signer: Any) -> None:
+    """Keys must be loaded before the work starts; a text or a path is none yet."""
+    for recipient in recipients:
+        if not isinstance(recipient, seal.Recipient):
+            raise UsageError(
+                f"a recipient is a {type(recipient).__name__}, not a key", hint="intact.load_recipient(...)"
+            )
+    if signer is not None and not isinstance(signer, seal.SigningKey):
+        raise UsageError(f"the signer is a {type(signer).__name__}, not a key", hint="intact.load_signing_key(...)")
 
 
 def _refuse_failed(built: Built, *, require_pass: bool) -> None:

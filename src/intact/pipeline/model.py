@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -84,6 +84,7 @@ def open_model(
     allow_unsigned: bool = False,
     engines: Sequence[str] | None = None,
     threads: int | None = None,
+    sizes: Mapping[str, int] | None = None,
 ) -> Model:
     """Open an artifact. Nothing is returned before its signature, its every byte and its self-test hold.
 
@@ -94,6 +95,8 @@ def open_model(
         allow_unsigned: Accept what no named key signed. Anyone may have made it.
         engines: Engines to consider; all that are installed where it is None.
         threads: Threads of the engine; it chooses where it is None.
+        sizes: Named sizes that calls will have, such as {"batch": 32}: the fastest engine may depend on them. They
+            choose the engine and bind nothing.
 
     Raises:
         UsageError: There is no artifact at `path`.
@@ -106,7 +109,9 @@ def open_model(
     )
     vectors = artifact.vectors(payload.header)
     options = engine.Options(threads=threads)
-    loaded = engine.load(payload.program, vectors, engines=engines, options=options, cache_path=engine.default_path())
+    loaded = engine.load(
+        payload.program, vectors, engines=engines, options=options, sizes=sizes, cache_path=engine.default_path()
+    )
     return Model(payload, loaded)
 
 

@@ -77,4 +77,6 @@ class Predictor:
         wanted = self._dtypes.get(name, value.dtype)
         if value.dtype == wanted or not np.can_cast(value.dtype, wanted, casting="same_kind"):
             return value
-        return value.astype(wanted)
+        with np.errstate(over="ignore"):  # what is too large becomes infinite, which is refused
+            result = value.astype(wanted)
+        return value if wanted.kind in "iu" and not np.array_equal(result, value) else result

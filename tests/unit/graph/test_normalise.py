@@ -80,6 +80,24 @@ CASES = {
         ["n", 3, 8, 8],
         ["GlobalAveragePool", "Flatten"],
     ),
+    "two slices": (
+        [
+            helper.make_node("Slice", ["x", "one", "seven", "two", "two"], ["h"]),
+            helper.make_node("Slice", ["h", "one", "seven", "three", "two"], ["y"]),
+        ],
+        {name: np.array([value]) for name, value in {"one": 1, "two": 2, "three": 3, "seven": 7}.items()},
+        ["n", 3, 8, 8],
+        ["Slice"],
+    ),
+    "two slices of one axis": (
+        [
+            helper.make_node("Slice", ["x", "one", "seven", "two"], ["h"]),
+            helper.make_node("Slice", ["h", "one", "three", "two"], ["y"]),
+        ],
+        {name: np.array([value]) for name, value in {"one": 1, "two": 2, "three": 3, "seven": 7}.items()},
+        ["n", 3, 8, 8],
+        ["Slice", "Slice"],
+    ),
     "per-channel affine": (
         [helper.make_node("Sub", ["x", "m"], ["h"]), helper.make_node("Div", ["h", "s"], ["y"])],
         {"m": floats(1, 3, 1, 1), "s": np.abs(floats(1, 3, 1, 1)) + 0.5},

@@ -1,0 +1,76 @@
+"""What the integration tests share: a cache of their own, keys, and the command as a user starts it."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import intact
+
+COMMAND = [sys.executable, "-m", "intact"]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Choices of engines are remembered in a folder that goes away."""
+    before = os.environ.get("XDG_CACHE_HOME")
+    os.environ["XDG_CACHE_HOME"] = str(tmp_path_factory.mktemp("cache"))
+    yield
+    if before is None:
+        del os.environ["XDG_CACHE_HOME"]
+    else:
+        os.environ["XDG_CACHE_HOME"] = before
+
+
+@pytest.fixture(scope="session")
+def keys(tmp_path_factory: pytest.TempPathFactory) -> intact.Keys:
+    return intact.new_keys(tmp_path_factory.mktemp("keys") / "owner")
+
+
+@pytest.fixture(scope="session")
+def key_files(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the four key files."""
+    folder = tmp_path_factory.mktemp("keys") / "files"
+    intact.new_keys(folder)
+    return folder
+
+
+@dataclass(frozen=True, kw_only=True)
+class Told:
+    """What a command said."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def json(self) -> Any:
+        """Standard output as one JSON value."""
+        return json.loads(self.out)
+
+
+@pytest.fixture(scope="session")
+def command() -> Callable[..., Told]:
+    """Run `intact` in a process of its own."""
+
+    def run(*words: object, cwd: Path | None = None, **environment: str) -> Told:
+        done = subprocess.run(
+            [*COMMAND, *(str(word) for word in words)],
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+            cwd=cwd,
+            env={**os.environ, "COLUMNS": "80", "NO_COLOR": "1", **environment},
+        )
+        return Told(code=done.returncode, out=done.stdout, err=done.stderr)
+
+    return run
