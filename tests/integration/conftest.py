@@ -31,14 +31,28 @@ def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 
 
 @pytest.fixture(scope="session")
-def keys(tmp_path_factory: pytest.TempPathFactory) -> intact.Keys:
-    return intact.new_keys(tmp_path_factory.mktemp("keys") / "owner")
+def key_files(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the four key files of an owner."""
+    folder = tmp_path_factory.mktemp("keys") / "owner"
+    intact.new_keys(folder)
+    return folder
 
 
 @pytest.fixture(scope="session")
-def key_files(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with the four key files."""
-    folder = tmp_path_factory.mktemp("keys") / "files"
+def keys(key_files: Path) -> intact.Keys:
+    """The keys in those files."""
+    return intact.Keys(
+        identity=intact.load_identity(key_files / "identity.key"),
+        recipient=intact.load_recipient(key_files / "identity.pub"),
+        signer=intact.load_signing_key(key_files / "signing.key"),
+        verifier=intact.load_verifying_key(key_files / "signing.pub"),
+    )
+
+
+@pytest.fixture(scope="session")
+def strangers_key_files(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the four key files of somebody else."""
+    folder = tmp_path_factory.mktemp("keys") / "stranger"
     intact.new_keys(folder)
     return folder
 

@@ -127,11 +127,15 @@ class Emitter:
 
     def finish(self) -> Graph:
         """Return the graph, its outputs in float under their own names."""
-        for name in self.graph.output_names:
-            if name not in self._reals:
+        for name in sorted(self.graph.output_names - set(self._reals)):
+            value = self.graph.constant(name)
+            if value is None:
                 self._reals[name] = self._dequantize(name, name)
+            else:
+                self._reals[name] = self.node("Identity", (self.constant(f"{name}.value", value),), name)
         used = {name for node in self._nodes for name in node.present()} | self.graph.output_names
         self._refuse_doubles(used)
+        used -= {name for name in self.graph.output_names if self.graph.constant(name) is not None}
         constants = {name: value for name, value in {**self.graph.constants, **self._constants}.items() if name in used}
         return replace(
             self.graph, nodes=tuple(self._nodes), constants=constants, opset=OPSET, domains=dict(self.graph.domains)
@@ -140,7 +144,7 @@ class Emitter:
     def _refuse_doubles(self, used: set[str]) -> None:
         """A name made here may meet one of the float model."""
         names = [*(port.name for port in self.graph.inputs), *self._constants]
-        names += [name for name in self.graph.constants if name in used]
+        names += [name for name in self.graph.constants if name in used and name not in self.graph.output_names]
         names += [name for node in self._nodes for name in node.outputs if name]
         twice = [name for name, count in Counter(names).items() if count > 1]
         if twice:

@@ -36,5 +36,6 @@ def bias_of(graph: Graph, nodes: tuple[Node, ...]) -> Array | None:
     if len(product.inputs) > 2 and product.inputs[2]:
         return graph.constants[product.inputs[2]].reshape(-1)
     if len(nodes) > 1 and nodes[1].op == "Add":
-        return graph.constants[str(constant_operand(graph, nodes[1]))].reshape(-1)
+        columns = graph.constants[product.inputs[1]].shape[1]
+        return np.broadcast_to(graph.constants[str(constant_operand(graph, nodes[1]))].reshape(-1), (columns,))
     return None

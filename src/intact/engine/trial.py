@@ -7,6 +7,7 @@ import os
 import struct
 import subprocess
 import sys
+from pathlib import Path
 from typing import Final
 
 import onnx
@@ -23,7 +24,10 @@ TIMEOUT_S: Final = 120
 SIZES: Final = struct.Struct("<QQ")
 """Before the two parts that the child reads: their lengths."""
 
-CHILD: Final = "from intact.engine.trial import child; child()"
+CHILD: Final = (
+    "import site, sys; sys.path.extend(sys.argv[1:]); site.main(); from intact.engine.trial import child; child()"
+)
+"""Started with the standard library alone to import from; what `_search_path` gives follows it."""
 
 
 def attempt(backend: Backend, variant: str, program: Program, vectors: Vectors, options: Options) -> None:
@@ -57,16 +61,9 @@ def _ask(engine: str, question: bytes) -> dict[str, str]:
     """Start the child, hand it the question, and read the last line it prints."""
     if not sys.executable:
         raise EngineError(f"{engine} cannot be tried: there is no python interpreter to start a child process with")
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
+    command = [sys.executable, "-I", "-S", "-c", CHILD, *_search_path()]
     try:
-        child = subprocess.run(
-            [sys.executable, "-c", CHILD],
-            input=question,
-            capture_output=True,
-            timeout=TIMEOUT_S,
-            check=False,
-            env=environment,
-        )
+        child = subprocess.run(command, input=question, capture_output=True, timeout=TIMEOUT_S, check=False)
     except subprocess.TimeoutExpired as error:
         raise EngineError(f"{engine} did not finish the self-test within {TIMEOUT_S} s") from error
     if child.returncode < 0:
@@ -77,6 +74,17 @@ def _ask(engine: str, question: bytes) -> dict[str, str]:
         raise EngineError(f"{engine} fails on this host: {''.join(last) or 'no message'}")
     answer: dict[str, str] = json.loads(lines[-1])
     return answer
+
+
+def _search_path() -> list[str]:
+    """Return where this process imports from, for the child to search after the standard library.
+
+    The working directory holds whatever somebody sent: it is left out where it is meant by "" or a relative path, and
+    comes last where it is named outright, so that nothing in it takes the place of another module.
+    """
+    here = Path.cwd()
+    named = [path for path in sys.path if Path(path).is_absolute()]
+    return sorted(named, key=lambda path: Path(path).resolve() == here)
 
 
 def child() -> None:

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from intact.graph.change import Change, Rule, Shapes, constant_operand, only_consumer
+from intact.graph.change import Change, Rule, Shapes, as_bias, constant_operand, only_consumer
 from intact.graph.view import Graph, Node
 
 MAX_DEPTH = 12
@@ -184,7 +184,8 @@ def merge_products(graph: Graph, shapes: Shapes, node: Node) -> Change | None:
     """Several MatMul + Add that read one tensor (queries, keys, values): one MatMul + Add, and a Split."""
     if node.op != "MatMul" or graph.constant(node.inputs[1]) is None:
         return None
-    pairs = [(product, add) for product in graph.consumers[node.inputs[0]] if (add := _bias_add(graph, product))]
+    rank = len(shapes.get(node.inputs[0], ()))
+    pairs = [(product, add) for product in graph.consumers[node.inputs[0]] if (add := _bias_add(graph, product, rank))]
     if len(pairs) < 2 or pairs[0][0] is not node:
         return None
     weights = [graph.constants[product.inputs[1]] for product, _ in pairs]
@@ -214,14 +215,14 @@ def _common_stem(names: list[str]) -> str:
     return ".".join(shared)
 
 
-def _bias_add(graph: Graph, product: Node) -> Node | None:
-    """The Add of a constant vector that alone reads a MatMul with a constant matrix."""
+def _bias_add(graph: Graph, product: Node, rank: int) -> Node | None:
+    """The Add of a constant vector that alone reads a MatMul, of `rank` axes, with a constant matrix."""
     weight = graph.constant(product.inputs[1]) if product.op == "MatMul" else None
     add = only_consumer(graph, product.output) if weight is not None and weight.ndim == 2 else None
     if add is None or weight is None or add.op != "Add":
         return None
-    bias = constant_operand(graph, add)
-    return add if bias is not None and graph.constants[bias].size == weight.shape[1] else None
+    bias = graph.constant(constant_operand(graph, add) or "")
+    return add if bias is not None and bias.size > 1 and as_bias(bias, weight.shape[1], rank) is not None else None
 
 
 RULES: tuple[Rule, ...] = (

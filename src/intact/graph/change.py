@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
 
 from intact.graph.view import Dim, Graph, Node
@@ -71,3 +72,15 @@ def only_consumer(graph: Graph, name: str) -> Node | None:
 def constant_operand(graph: Graph, node: Node) -> str | None:
     """The first input of `node` that is a constant."""
     return next((name for name in node.inputs if graph.constant(name) is not None), None)
+
+
+def as_bias(value: Array | None, columns: int, rank: int) -> Array | None:
+    """`value` as a bias of shape (columns,), if adding it to a tensor of `rank` axes adds one number to each column.
+
+    Anything else that broadcasts (a number for each row, a further axis) is no bias: None.
+    """
+    if value is None or value.ndim > rank or value.size not in (1, columns):
+        return None
+    if value.size > 1 and value.shape[-1] != columns:
+        return None
+    return np.ascontiguousarray(np.broadcast_to(value.reshape(-1), (columns,)), dtype=value.dtype)

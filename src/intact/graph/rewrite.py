@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from intact.graph import attention
-from intact.graph.change import Array, Change, Rule, Shapes, apply, constant_operand, only_consumer
+from intact.graph.change import Array, Change, Rule, Shapes, apply, as_bias, constant_operand, only_consumer
 from intact.graph.shapes import infer_shapes
 from intact.graph.view import Graph, Node
 
@@ -39,7 +39,9 @@ def plain_gemm(graph: Graph, shapes: Shapes, node: Node) -> Change | None:
         return None
     alpha, beta = node.attributes.get("alpha", 1.0), node.attributes.get("beta", 1.0)
     rows = weight if node.attributes.get("transB", 0) else weight.T
-    flat = None if bias is None else np.broadcast_to(bias, (1, len(rows)))[0]
+    flat = as_bias(bias, len(rows), 2)
+    if bias is not None and flat is None:
+        return None
     same_bias = flat is None or bias is None or bias.shape == flat.shape
     if node.attributes.get("transB", 0) and alpha == beta == 1.0 and same_bias:
         return None
@@ -59,9 +61,9 @@ def matmul_of_rank_two(graph: Graph, shapes: Shapes, node: Node) -> Change | Non
     constants = {name: np.ascontiguousarray(weight.T)}
     add = only_consumer(graph, node.output)
     bias_name = constant_operand(graph, add) if add is not None and add.op == "Add" else None
-    if add is not None and bias_name is not None and graph.constants[bias_name].size in (1, len(weight.T)):
-        bias = np.broadcast_to(graph.constants[bias_name].reshape(-1), (len(weight.T),))
-        constants[f"{node.output}.bias"] = np.ascontiguousarray(bias)
+    bias = as_bias(graph.constant(bias_name or ""), len(weight.T), 2)
+    if add is not None and bias is not None:
+        constants[f"{node.output}.bias"] = bias
         gemm = Node(op="Gemm", inputs=(node.inputs[0], *constants), outputs=add.outputs, attributes={"transB": 1})
         return Change(drop=(node, add), put=(gemm,), constants=constants)
     gemm = Node(op="Gemm", inputs=(node.inputs[0], name), outputs=node.outputs, attributes={"transB": 1})

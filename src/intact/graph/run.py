@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
+import onnx
 import onnxruntime as ort
 from numpy.typing import NDArray
 from onnxruntime.capi import onnxruntime_pybind11_state as ort_state
@@ -32,12 +33,13 @@ WRONG_OPTIMIZERS = ("Pad_Fusion",)
 
 
 class Runner:
-    """A float graph ready to run, giving its outputs or any named values inside it."""
+    """A float model ready to run, giving its outputs or any named values inside it."""
 
-    def __init__(self, graph: Graph, *, fetch: Sequence[str] | None = None, threads: int = 0) -> None:
-        wanted = tuple(fetch) if fetch is not None else tuple(port.name for port in graph.outputs)
-        proto = write(graph)
-        declared = {port.name for port in graph.outputs}
+    def __init__(self, model: Graph | onnx.ModelProto, *, fetch: Sequence[str] | None = None, threads: int = 0) -> None:
+        proto = onnx.ModelProto()
+        proto.CopyFrom(write(model) if isinstance(model, Graph) else model)
+        declared = [item.name for item in proto.graph.output]
+        wanted = tuple(declared) if fetch is None else tuple(fetch)
         for name in wanted:
             if name not in declared:
                 proto.graph.output.add(name=name)
@@ -61,6 +63,8 @@ class Runner:
         Raises:
             DataError: The model does not run on these values, such as an index beyond its table.
         """
+        if not self.fetch:
+            return {}
         try:
             return dict(zip(self.fetch, self._session.run(list(self.fetch), dict(feeds)), strict=True))
         except ORT_ERRORS as error:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -28,24 +29,53 @@ def profile(built: Built) -> str:
     return "exact" if built.plan.exact else "tolerant"
 
 
-def vectors(header: Mapping[str, Any]) -> engine.Vectors:
-    """Return the self-test in a header.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Facts:
+    """What a reader needs of an opened artifact, checked.
+
+    Args:
+        name: What the model is called.
+        profile: "exact" or "tolerant", the same in card, header and self-test.
+        rows_apart: Whether a row's result depends on that row alone.
+        vectors: The self-test.
+    """
+
+    name: str
+    profile: str
+    rows_apart: bool
+    vectors: engine.Vectors
+
+
+def read(payload: seal.Payload) -> Facts:
+    """Return what card and header of an opened artifact say.
 
     Raises:
-        IntegrityError: The header is of another version, or its self-test cannot be read.
+        IntegrityError: Another version, or a field that is missing, of another type, or contradicts another.
     """
+    header, card = payload.header, payload.card
     if header.get("version") != HEADER_VERSION:
         raise IntegrityError(
             f"the header is of version {header.get('version')!r}, not {HEADER_VERSION}",
             hint="open it with the version of intact that wrote it",
         )
-    return engine.Vectors.from_json(header.get("vectors"))
+    vectors = engine.Vectors.from_json(header.get("vectors"))
+    name, apart = card.get("name"), header.get("rows_apart")
+    if not header.get("profile") == card.get("profile") == vectors.profile:
+        raise IntegrityError("card, header and self-test of the artifact name different profiles")
+    if not isinstance(name, str) or not isinstance(apart, bool):
+        raise IntegrityError("card or header of the artifact lack a field, or have one of another type")
+    return Facts(name=name, profile=vectors.profile, rows_apart=apart, vectors=vectors)
 
 
-def ports(card: Mapping[str, Any], key: str) -> tuple[Port, ...]:
-    """Return the "inputs" or "outputs" of a card."""
+def ports(specs: Sequence[engine.TensorSpec]) -> tuple[Port, ...]:
+    """Return an engine's own inputs or outputs as ports; an unnamed size gets a name of its own."""
     return tuple(
-        Port(name=port["name"], dtype=np.dtype(port["dtype"]), shape=tuple(port["shape"])) for port in card[key]
+        Port(
+            name=spec.name,
+            dtype=np.dtype(spec.dtype),
+            shape=tuple(f"{spec.name}_{axis}" if size is None else size for axis, size in enumerate(spec.shape or ())),
+        )
+        for spec in specs
     )
 
 
@@ -54,6 +84,7 @@ def _header(built: Built) -> dict[str, Any]:
     return {
         "version": HEADER_VERSION,
         "profile": profile(built),
+        "rows_apart": built.rows_apart,
         "encodings": {name: _encoding(value) for name, value in sorted(built.encodings.items())},
         "layers": {layer.name: {"bits": layer.weights.bits, "op": layer.op} for layer in built.layers},
         "vectors": built.vectors.to_json(),

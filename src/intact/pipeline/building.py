@@ -20,8 +20,9 @@ from intact.graph.program import Program
 from intact.graph.run import Runner
 from intact.graph.view import Port
 from intact.pipeline import artifact, lineage, summary
-from intact.pipeline.agreement import Agreement, agree, pool
+from intact.pipeline.agreement import Agreement, agree, pool, worst
 from intact.pipeline.drafting import Draft, draft
+from intact.pipeline.float_checks import refuse_changed, rows_are_apart
 from intact.pipeline.layers import LayerFacts, costs, describe
 from intact.pipeline.options import Options, Progress, silent
 from intact.pipeline.predict import Predictor
@@ -48,8 +49,10 @@ class Built:
         loaded: The engine chosen on this host.
         reference: The float model, to be called.
         integer: The integer model, to be called.
+        rows_apart: Whether a row's result depends on that row alone.
         verdict: Outcome of the accuracy check; None where there was no `evaluate`.
-        agreement: How far float and integer outputs agree on calibration data; None without such data.
+        agreement: How far float and integer outputs agree on calibration data, for the output that agrees least; None
+            without such data.
         layers: Facts of each quantized layer.
         float_bytes: Size of the float graph and its weights.
         source_sha256: Digest of the float model.
@@ -67,6 +70,7 @@ class Built:
     loaded: engine.Loaded
     reference: Predictor
     integer: Predictor
+    rows_apart: bool
     verdict: Verdict | None
     agreement: Agreement | None
     layers: tuple[LayerFacts, ...]
@@ -209,11 +213,17 @@ def _finish(spec: Spec, made: Draft, options: Options) -> Built:
         made.program, vectors, engines=options.engines, options=engine.Options(threads=options.threads)
     )
     options.progress("engines", 1, 1)
-    runner, outputs = Runner(graph), tuple(port.name for port in graph.outputs)
+    source, outputs = Runner(made.source), tuple(port.name for port in graph.outputs)
+    synthetic = engine.inputs_of(loaded.session, vectors, _three_rows(graph.inputs))
+    refuse_changed(source, Runner(graph), made.some_rows(LAYER_ROWS) or synthetic)
+    apart = rows_are_apart(source, graph.inputs, synthetic)
     reference = Predictor(
-        inputs=graph.inputs, outputs=outputs, run=lambda feeds: runner(check_data(graph.inputs, feeds))
+        inputs=graph.inputs,
+        outputs=outputs,
+        run=lambda feeds: source(check_data(graph.inputs, feeds)),
+        rows_apart=apart,
     )
-    integer = Predictor(inputs=graph.inputs, outputs=outputs, run=loaded.session.run)
+    integer = Predictor(inputs=graph.inputs, outputs=outputs, run=loaded.session.run, rows_apart=apart)
     verdict = _check(spec.evaluate, reference, integer, options)
     return Built(
         name=spec.name,
@@ -224,6 +234,7 @@ def _finish(spec: Spec, made: Draft, options: Options) -> Built:
         loaded=loaded,
         reference=reference,
         integer=integer,
+        rows_apart=apart,
         verdict=verdict,
         agreement=_agreement(reference, integer, made.data),
         layers=_layers(made, measure_costs=options.measure_costs or _failed(verdict), progress=options.progress),
@@ -237,6 +248,10 @@ def _finish(spec: Spec, made: Draft, options: Options) -> Built:
             accuracy=None if verdict is None else asdict(verdict),
         ),
     )
+
+
+def _three_rows(ports: Sequence[Port]) -> dict[str, int]:
+    return {port.shape[0]: 3 for port in ports if port.shape and isinstance(port.shape[0], str)}
 
 
 def _layers(made: Draft, *, measure_costs: bool, progress: Progress) -> tuple[LayerFacts, ...]:
@@ -266,15 +281,19 @@ def _failed(verdict: Verdict | None) -> bool:
 
 
 def _agreement(reference: Predictor, integer: Predictor, data: Sequence[Mapping[str, Array]]) -> Agreement | None:
-    """Agreement of the first outputs over the calibration data, at most `AGREEMENT_ROWS` rows."""
-    first, found, rows = reference.outputs[0], [], 0
+    """Agreement of the output that agrees least, over the calibration data, at most `AGREEMENT_ROWS` rows."""
+    found: dict[str, list[Agreement]] = {name: [] for name in reference.outputs}
+    rows = 0
     for piece in data:
         some = {name: value[: AGREEMENT_ROWS - rows] for name, value in piece.items()}
         rows += row_count(some)
-        found.append(agree(reference.run(some)[first], integer.run(some)[first]))
+        before, after = reference.run(some), integer.run(some)
+        for name, parts in found.items():
+            parts.append(agree(name, before[name], after[name]))
         if rows >= AGREEMENT_ROWS:
             break
-    return pool(found)
+    pooled = [pool(parts) for parts in found.values()]
+    return worst([agreement for agreement in pooled if agreement is not None])
 
 
 def _write(built: Built, target: Path, recipients: Sequence[seal.Recipient], signer: seal.SigningKey | None) -> Built:

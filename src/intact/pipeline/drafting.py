@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
+import onnx
 from numpy.typing import NDArray
 
 from intact.compress.calibrate import Statistics, calibrate, check_data, row_count
@@ -31,7 +32,8 @@ class Draft:
     """An integer program that nobody has run yet, and all that went into it.
 
     Args:
-        source_sha256: Digest of the float model.
+        source: The float model as it came.
+        source_sha256: Its digest.
         float_bytes: Size of the float graph and its weights.
         plan: What became of every node.
         data: Calibration data in checked pieces; none where none were needed.
@@ -41,6 +43,7 @@ class Draft:
         program: The same, split for an engine.
     """
 
+    source: onnx.ModelProto
     source_sha256: str
     float_bytes: int
     plan: Plan
@@ -93,6 +96,7 @@ def draft(spec: Spec, recipe: Recipe, progress: Progress) -> Draft:
     emission = emit(made, encodings)
     progress("solve", 1, 1)
     return Draft(
+        source=proto,
         source_sha256=hashlib.sha256(proto.SerializeToString(deterministic=True)).hexdigest(),
         float_bytes=Program.from_proto(proto).size_bytes,
         plan=made,

@@ -17,27 +17,31 @@ class Model:
     """An integer model on the engine that won on this host.
 
     Calling it with arrays by name, in order, or with one array gives an array, or a mapping of them where the model
-    has several outputs. A row's result never depends on the other rows of the call.
+    has several outputs. Where `rows_apart` holds, a row's result never depends on the
+    other rows of the call.
 
     Attributes:
         name: What the model is called.
         profile: "exact" (every host gives the same bits) or "tolerant".
+        rows_apart: Whether a row's result depends on that row alone; long calls are then cut, and may be spread.
         engine: Name of the engine in use.
         tried: What became of every engine that was considered.
         payload: The opened artifact.
     """
 
-    def __init__(self, payload: seal.Payload, loaded: engine.Loaded) -> None:
+    def __init__(self, payload: seal.Payload, facts: artifact.Facts, loaded: engine.Loaded) -> None:
         self.payload = payload
-        self.name = str(payload.card.get("name", ""))
-        self.profile = str(payload.header["profile"])
+        self.name = facts.name
+        self.profile = facts.profile
+        self.rows_apart = facts.rows_apart
         self.engine = loaded.session.name
         self.tried = loaded.tried
         self._session = loaded.session
         self._predict = Predictor(
-            inputs=artifact.ports(payload.card, "inputs"),
-            outputs=[port.name for port in artifact.ports(payload.card, "outputs")],
+            inputs=artifact.ports(loaded.session.inputs),
+            outputs=[spec.name for spec in loaded.session.outputs],
             run=loaded.session.run,
+            rows_apart=facts.rows_apart,
         )
 
     @property
@@ -107,12 +111,12 @@ def open_model(
     payload = seal.read(
         Path(path), identities=_several(identity), signers=_several(signer), allow_unsigned=allow_unsigned
     )
-    vectors = artifact.vectors(payload.header)
+    facts = artifact.read(payload)
     options = engine.Options(threads=threads)
     loaded = engine.load(
-        payload.program, vectors, engines=engines, options=options, sizes=sizes, cache_path=engine.default_path()
+        payload.program, facts.vectors, engines=engines, options=options, sizes=sizes, cache_path=engine.default_path()
     )
-    return Model(payload, loaded)
+    return Model(payload, facts, loaded)
 
 
 def _several(value: Any) -> tuple[Any, ...]:

@@ -111,6 +111,11 @@ class DataParallel:
         if isinstance(self._model, QuantizationModule):
             self._model(*inputs)  # calibrates on the first batch where nothing was given
         source = self._model.built if isinstance(self._model, QuantizationModule) else self._model
+        if not source.rows_apart:
+            raise UsageError(
+                "a row's result depends on the other rows of its call, so a batch cannot be spread",
+                hint="call the model itself",
+            )
         workers = self._workers or os.cpu_count() or 1
         self._pool = _spread(source.program, source.session, workers, self._mode)
         self._predict = Predictor(inputs=source.inputs, outputs=source.outputs, run=self._pool.run)

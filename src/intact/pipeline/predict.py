@@ -43,15 +43,16 @@ class Predictor:
         inputs: The model's inputs.
         outputs: Their names in order.
         run: The engine; it checks what it is given.
+        rows_apart: Whether a row's result depends on that row alone, so that a long call may be cut.
     """
 
-    def __init__(self, *, inputs: Sequence[Port], outputs: Sequence[str], run: Run) -> None:
+    def __init__(self, *, inputs: Sequence[Port], outputs: Sequence[str], run: Run, rows_apart: bool = True) -> None:
         self.inputs = tuple(inputs)
         self.outputs = tuple(outputs)
         self._run = run
         self._names = [port.name for port in self.inputs]
         self._dtypes = {port.name: port.dtype for port in self.inputs}
-        self._size = batch_size(self.inputs)
+        self._size = batch_size(self.inputs) if rows_apart or not is_batched(self.inputs) else 0
 
     def __call__(self, data: Any) -> Any:
         """Run on `data`, any number of rows.

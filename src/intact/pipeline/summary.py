@@ -10,6 +10,8 @@ from intact.pipeline import artifact
 if TYPE_CHECKING:
     from intact.pipeline.building import Built
 
+WEAK_DB = 10.0
+"""Below this signal to noise ratio a layer is named."""
 FEW = 2
 """Up to this many operators are told by name."""
 
@@ -17,27 +19,44 @@ FEW = 2
 def lines(built: Built) -> list[str]:
     """Return the build in a few lines."""
     floats, layers = built.plan.floats, built.plan.layers
-    ratio = built.float_bytes / built.program.size_bytes
+    smaller = built.float_bytes / built.program.size_bytes
+    ratio = f"{smaller:.2f}x smaller" if smaller >= 1.0 else f"{1.0 / smaller:.2f}x larger"
     found = [
         f"model      {built.name}: {len(layers)} layers in integers, {len(floats)} operators in float, "
         f"{artifact.profile(built)} profile",
-        f"size       {built.float_bytes:,} -> {built.program.size_bytes:,} bytes ({ratio:.2f}x smaller)",
+        f"size       {built.float_bytes:,} -> {built.program.size_bytes:,} bytes ({ratio})",
     ]
     if built.verdict is not None:
         verdict = built.verdict
         found.append(f"accuracy   {verdict.float_metric:.4f} -> {verdict.integer_metric:.4f}")
         found.append(f"check      {verdict.outcome.upper()}: {verdict.reason}")
-    if built.agreement is not None:
-        same = label_agreement(built)
-        label = "" if same is None else f"same answer on {same:.2%}, "
-        found.append(
-            f"agreement  {label}cosine {built.agreement.cosine:.4f} ({built.agreement.rows} calibration inputs)"
-        )
+    found += _agreement_lines(built)
     found.append(f"engine     {built.loaded.session.name}")
     found += _float_lines(built)
     if built.manifest is not None:
         sealed = "encrypted" if built.manifest.sealed else "not encrypted"
         found.append(f"artifact   {built.path} ({sealed}, id {built.manifest.artifact})")
+    return found
+
+
+def _agreement_lines(built: Built) -> list[str]:
+    found, made = [], built.agreement
+    if made is not None:
+        same = label_agreement(built)
+        label = "" if same is None else f"same answer on {same:.2%}, "
+        where = f" of output '{made.output}', the worst" if len(built.outputs) > 1 else ""
+        found.append(
+            f"agreement  {label}cosine {made.cosine:.4f}, relative error {made.error:.2%}{where} "
+            f"({made.rows} calibration inputs)"
+        )
+    weak = sorted((layer for layer in built.layers if layer.output_sqnr_db < WEAK_DB), key=lambda x: x.output_sqnr_db)
+    if weak:
+        named = ", ".join(f"{layer.name} ({layer.output_sqnr_db:.0f} dB)" for layer in weak[:5])
+        found.append(f"weak       {len(weak)} layers have more than a tenth of noise in their output: {named}")
+    if not built.rows_apart:
+        found.append("rows       a row's result depends on the other rows of its call: calls are never cut or spread")
+    if not built.plan.layers:
+        found.append("remark     nothing was quantized: no layer has an integer form here")
     return found
 
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from intact.compress.operators import MOST_LEFT, Claim, Context, Exponents, Operator, Refusal
 from intact.compress.solve import SMALLEST, Layer, Solution, solve
 from intact.compress.weights import bias_of, channel_axis, rows_of, stored
-from intact.graph.change import constant_operand, only_consumer
+from intact.graph.change import as_bias, constant_operand, only_consumer
 from intact.graph.view import Graph, Node
 from intact.numbers import budget, dyadic
 
@@ -41,7 +41,10 @@ def claim(context: Context, node: Node) -> Claim | Refusal | None:
         return Refusal(reason=f"MatMul with a constant of {weight.ndim} axes")
     if len(node.inputs) > 2 and node.inputs[2] and graph.constant(node.inputs[2]) is None:
         return Refusal(reason=f"{node.op} with a computed bias")
-    nodes = _with_bias_add(graph, node)
+    bias = graph.constant(node.inputs[2]) if len(node.inputs) > 2 else None
+    if bias is not None and bias.shape != (len(weight),):
+        return Refusal(reason=f"{node.op} with a bias of shape {bias.shape}, not one number for each output")
+    nodes = _with_bias_add(graph, node, len(context.shapes.get(node.inputs[0], ())))
     relu = only_consumer(graph, nodes[-1].output)
     if relu is not None and relu.op == "Relu":
         nodes = (*nodes, relu)
@@ -52,14 +55,13 @@ def claim(context: Context, node: Node) -> Claim | Refusal | None:
     return Claim(nodes=nodes, layer=name, recipe=recipe)
 
 
-def _with_bias_add(graph: Graph, node: Node) -> tuple[Node, ...]:
+def _with_bias_add(graph: Graph, node: Node, rank: int) -> tuple[Node, ...]:
     add = only_consumer(graph, node.output) if node.op == "MatMul" else None
     if add is None or add.op != "Add":
         return (node,)
-    bias = constant_operand(graph, add)
-    columns = graph.constants[node.inputs[1]].shape[1]
-    fits = bias is not None and graph.constants[bias].shape in ((columns,), (1, columns), (1, 1, columns))
-    return (node, add) if fits else (node,)
+    value = graph.constant(constant_operand(graph, add) or "")
+    bias = as_bias(value, graph.constants[node.inputs[1]].shape[1], rank)
+    return (node,) if bias is None else (node, add)
 
 
 def _name(graph: Graph, nodes: tuple[Node, ...]) -> str:
