@@ -19,6 +19,8 @@ from numpy.typing import NDArray
 
 STAT = Path("/proc/stat")
 PAUSE_S = 0.06
+FEWEST = 5
+"""Rounds that are run whatever the time, so that an interval means something."""
 ATTEMPTS = 3
 """Times a disturbed burst is run, at most."""
 QUIET_SHARE = 0.03
@@ -39,7 +41,7 @@ class Plan:
         warm: Calls before each burst that are not timed.
         burst: Timed calls in a burst.
         rounds: Quiet rounds wanted.
-        budget_s: Time after which no new round begins, whether enough were quiet or not.
+        budget_s: Time after which no new round begins, whether enough were quiet or not; a few are always run.
     """
 
     warm: int
@@ -114,7 +116,7 @@ def race(candidates: Mapping[str, Clocked], plan: Plan) -> Times:
         call()
     rounds: list[_Round] = []
     end = time.perf_counter() + plan.budget_s
-    while not rounds or (_quiet(rounds) < plan.rounds and time.perf_counter() < end):
+    while len(rounds) < FEWEST or (_quiet(rounds) < plan.rounds and time.perf_counter() < end):
         rounds.append(_round(candidates, plan, end))
     kept = sorted(rounds, key=lambda each: each.others)[: plan.rounds]
     calls = {name: np.asarray([each.times[name] for each in kept]) for name in candidates}

@@ -8,11 +8,18 @@ import tracemalloc
 from collections.abc import Callable
 
 import forge
+import numpy as np
+import onnx
 import pytest
+from onnx import TensorProto, helper, numpy_helper
 from victims import Victim
 
-from intact import seal
-from intact.errors import AccessError, IntegrityError
+from intact import engine, seal
+from intact.engine import Options
+from intact.engine.probes import Span
+from intact.engine.vectors import Case, Sample, Vectors
+from intact.errors import AccessError, IntegrityError, ModelError
+from intact.graph import Program
 from intact.seal.recipients import passphrase
 from intact.wire import encode
 
@@ -108,3 +115,48 @@ def test_a_key_file_that_asks_for_endless_work_is_refused(victim: Copy) -> None:
                 identities=[seal.passphrase_identity("words")],
                 signers=[target.signer.verifying_key],
             )
+
+
+def program(*nodes: onnx.NodeProto, **constants: np.ndarray) -> Program:
+    held = [numpy_helper.from_array(value, name) for name, value in constants.items()]
+    values = [helper.make_tensor_value_info(name, TensorProto.FLOAT, ["n"]) for name in ("x", "y")]
+    graph = helper.make_graph(nodes, "graph", values[:1], values[1:], held)
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 21)], ir_version=10)
+    return Program(model=model.SerializeToString(), tensors={})
+
+
+def self_test(size: int = 1) -> Vectors:
+    sample = Sample(shape=(1,), stride=1, values=np.zeros(1, np.float32))
+    case = Case(kind="uniform", sizes={"n": size}, outputs={"y": sample})
+    spans = {"x": Span(low=0, high=1)}
+    return Vectors(profile="tolerant", seed=0, spans=spans, cases=(case,), bound=1.0, element_bound=1.0)
+
+
+@pytest.mark.parametrize("engines", [None, ["onnxruntime"], ["reference"]])
+def test_a_graph_that_asks_for_endless_work_or_memory_is_refused(engines: list[str] | None) -> None:
+    names = [helper.make_tensor_value_info(name, kind, []) for name, kind in (("i", 7), ("c", 9), ("d", 9))]
+    body = helper.make_graph([helper.make_node("Identity", ["c"], ["d"])], "body", names[:2], names[2:])
+    forever = program(helper.make_node("Loop", ["m", "t"], ["y"], body=body), m=np.array(2**62), t=np.array(True))
+    filled = program(helper.make_node("ConstantOfShape", ["s"], ["y"]), s=np.array([40000, 40000]))
+    tiled = program(helper.make_node("Tile", ["x", "r"], ["y"]), r=np.array([2**40]))
+    counted = program(
+        helper.make_node("Range", ["a", "b", "d"], ["y"]), a=np.array(0), b=np.array(2**50), d=np.array(1)
+    )
+    for bomb in (forever, filled, tiled, counted):
+        with pytest.raises(ModelError, match=r"run without end|more than 268435456"):
+            engine.load(bomb, self_test(), engines=engines)
+
+
+def test_a_self_test_on_endless_inputs_is_refused() -> None:
+    loaded = engine.find()["reference"].load(program(helper.make_node("Relu", ["x"], ["y"])), Options(), "default")
+    with pytest.raises(ModelError, match="more than 67108864"):
+        engine.self_test(loaded, self_test(1 << 40))
+
+
+def test_a_self_test_of_endless_cases_or_outputs_is_refused() -> None:
+    record = self_test().to_json()
+    case = record["cases"][0]
+    outputs = {str(number): case["outputs"]["y"] for number in range(2000)}
+    for cases in ([case] * 1000, [{**case, "outputs": outputs}]):
+        with pytest.raises(IntegrityError, match="conformance vectors cannot be read"):
+            Vectors.from_json({**record, "cases": cases})

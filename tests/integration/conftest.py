@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import json
 import os
 import subprocess
@@ -14,8 +16,10 @@ from typing import Any
 import pytest
 
 import intact
+from intact.cli import app
 
 COMMAND = [sys.executable, "-m", "intact"]
+PLAIN = {"COLUMNS": "80", "NO_COLOR": "1"}
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -72,7 +76,7 @@ class Told:
 
 
 @pytest.fixture(scope="session")
-def command() -> Callable[..., Told]:
+def started() -> Callable[..., Told]:
     """Run `intact` in a process of its own."""
 
     def run(*words: object, cwd: Path | None = None, **environment: str) -> Told:
@@ -83,8 +87,32 @@ def command() -> Callable[..., Told]:
             timeout=120,
             check=False,
             cwd=cwd,
-            env={**os.environ, "COLUMNS": "80", "NO_COLOR": "1", **environment},
+            env={**os.environ, **PLAIN, **environment},
         )
         return Told(code=done.returncode, out=done.stdout, err=done.stderr)
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def command() -> Callable[..., Told]:
+    """Run `intact` in this process: the same words, the same answers, without the start."""
+
+    def run(*words: object, cwd: Path | None = None, **environment: str) -> Told:
+        out, err, code = io.StringIO(), io.StringIO(), 0
+        with (
+            contextlib.chdir(cwd or Path.cwd()),
+            contextlib.redirect_stdout(out),
+            contextlib.redirect_stderr(err),
+            pytest.MonkeyPatch.context() as patch,
+        ):
+            for name, value in {**PLAIN, **environment}.items():
+                patch.setenv(name, value)
+            patch.setattr(sys, "argv", ["intact", *(str(word) for word in words)])
+            try:
+                app(sys.argv[1:])
+            except SystemExit as end:
+                code = int(end.code or 0)
+        return Told(code=code, out=out.getvalue(), err=err.getvalue())
 
     return run

@@ -346,3 +346,16 @@ def test_commands_say_what_is_wrong(
     assert all(line.startswith(("error: ", "hint: ", "remark: ")) for line in lines)
     assert told.out == ""
     assert sorted(folder.iterdir()) == before
+
+
+@pytest.mark.parametrize("case", ["NaN weights", "an output that exists", "a torn artifact", "a wrong key"])
+def test_and_so_do_they_in_a_process_of_their_own(
+    case: str, folder: Path, key_files: Path, strangers_key_files: Path, started: Callable[..., Any]
+) -> None:
+    words, code, message = COMMANDS[case]
+    told = started(*(word.format(keys=key_files, other=strangers_key_files) for word in words), cwd=folder)
+    assert told.code == code
+    assert told.err.startswith("error: ")
+    assert message in told.err
+    assert "Traceback" not in told.err
+    assert told.out == ""

@@ -46,11 +46,11 @@ def test_a_race_calls_every_candidate_as_planned(timing: ModuleType, monkeypatch
         calls.append(name)
         return ms
 
-    plan = timing.Plan(warm=1, burst=3, rounds=4, budget_s=60)
+    plan = timing.Plan(warm=1, burst=3, rounds=6, budget_s=60)
     times = timing.race({"a": lambda: candidate("a", 2.0), "b": lambda: candidate("b", 1.0)}, plan)
     assert calls[:2] == ["a", "b"]
-    assert calls[2:] == (["a"] * 4 + ["b"] * 4) * 4
-    assert times.calls_ms["a"].shape == (4, 3)
+    assert calls[2:] == (["a"] * 4 + ["b"] * 4) * 6
+    assert times.calls_ms["a"].shape == (6, 3)
     assert times.others is None
     assert times.ratio("a", "b")["ratio"] == 2.0
 

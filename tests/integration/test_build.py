@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 import intact
+from intact import engine
 from intact.errors import CheckFailed, DataError, UsageError
 from support.nets import cnn, data, mlp
 
@@ -180,9 +181,10 @@ def test_scores_of_different_lengths_are_refused() -> None:
         build(spec(evaluate=lambda predict: np.ones(next(lengths))))
 
 
-def test_an_error_of_the_callers_own_function_is_theirs(tmp_path: Path) -> None:
-    with pytest.raises(ZeroDivisionError):
+def test_an_error_of_the_callers_own_function_is_told_with_its_cause(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="evaluate raised ZeroDivisionError") as refused:
         build(spec(evaluate=lambda predict: 1 / 0), out=tmp_path / "m.intact")
+    assert isinstance(refused.value.__cause__, ZeroDivisionError)
     assert nothing_in(tmp_path)
 
 
@@ -419,3 +421,28 @@ def test_inputs_that_do_not_fit_are_refused(given: Any, message: str, tmp_path: 
     model = intact.open(out, allow_unsigned=True, engines=ENGINES)
     with pytest.raises(DataError, match=message):
         model(given)
+
+
+@pytest.mark.data
+def test_a_trained_residual_net_on_real_pictures(real_data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """ResNet-20: the same bits on every engine, and hardly another answer than in float."""
+    monkeypatch.setenv("INTACT_DATA", str(real_data))
+    monkeypatch.syspath_prepend(str(Path(__file__).parents[2] / "examples"))
+    from real_data import cifar10_images
+    from resnet20_cifar10 import float_model
+
+    pictures = cifar10_images(512)
+    calibration, held_out = pictures[:256], pictures[256:]
+    built = intact.build(
+        intact.Spec(model=float_model(), inputs=pictures[:2], calibration=calibration), engines=ENGINES
+    )
+    assert built.plan.exact
+    assert built.program.size_bytes < 340_000
+    wanted = built.reference(held_out).argmax(axis=1)
+    assert float((built(held_out).argmax(axis=1) == wanted).mean()) >= 0.95
+    (name,) = built.outputs
+    integers = built.integer.run(held_out[:3])[name]
+    for backend in engine.find().values():
+        if backend.why_unavailable() is None:
+            session = backend.load(built.program, engine.Options(threads=1), "default")
+            np.testing.assert_array_equal(session.run({built.inputs[0].name: held_out[:3]})[name], integers)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import sys
 from importlib.metadata import version
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from intact.cli import artifact, build, demo, doctor, keys
+from intact.cli.console import INTERRUPTED, tell
+from intact.errors import UsageError
 
 app = typer.Typer(
     name="intact",
@@ -17,6 +20,9 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
+
+CommandError: Any = next(kind for kind in typer.BadParameter.__mro__ if kind.__name__ == "ClickException")
+"""What a slip in the command itself raises; typer may carry a click of its own, so its class is taken from typer."""
 
 
 def _show_version(wanted: bool) -> None:
@@ -44,5 +50,15 @@ app.command("demo")(demo.demo)
 
 
 def main() -> None:
-    """Run the command line."""
-    app()
+    """Run the command line. With --json a slip in the command itself is told as JSON too."""
+    try:
+        code = app(standalone_mode=False)
+    except CommandError as error:
+        if "--json" in sys.argv:
+            tell(UsageError(error.format_message(), hint="see --help"), as_json=True)
+        else:
+            error.show()
+        sys.exit(error.exit_code)
+    except typer.Abort:
+        sys.exit(INTERRUPTED)
+    sys.exit(code if isinstance(code, int) else 0)

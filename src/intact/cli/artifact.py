@@ -9,6 +9,7 @@ import typer
 
 from intact.cli.console import err, failures, out, show
 from intact.cli.options import AllowUnsigned, Artifact, AskPassphrase, Engine, Identity, Json, Quiet, Signer, Threads
+from intact.errors import UsageError
 
 
 def inspect(artifact: Artifact, as_json: Json = False) -> None:
@@ -68,7 +69,6 @@ def verify(artifact: Artifact, signer: Signer = None, as_json: Json = False) -> 
     """
     with failures(as_json=as_json):
         from intact import seal
-        from intact.errors import UsageError
 
         if not signer:
             raise UsageError("no public key was named", hint="give --signer signing.pub of the owner you trust")
@@ -97,6 +97,8 @@ def run(
         from intact.cli.passphrase import ask_passphrase
 
         pipeline.refuse_unwritable(output)  # before any work is done for it
+        if any(source.startswith("AGE-SECRET-KEY") for source in identity or ()):
+            raise UsageError("--identity was given a key itself, which others can see", hint="give the path of a file")
         secret = ask_passphrase() if passphrase else None
         model = pipeline.open_model(
             artifact,

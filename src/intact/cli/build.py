@@ -12,6 +12,7 @@ import typer
 from intact.cli.console import err, failures, out, progress, show
 from intact.cli.options import Engine, Json, Quiet, Threads
 from intact.cli.passphrase import ask_passphrase
+from intact.errors import UsageError
 
 
 def build(
@@ -45,6 +46,8 @@ def build(
 
         # target, keys and recipe first: a slip there must not cost a build
         pipeline.refuse_existing(target)
+        if report is not None:
+            pipeline.refuse_unwritable(report)
         secret = ask_passphrase(confirm=True) if passphrase else None
         options: dict[str, Any] = {
             "recipe": None if recipe is None else pipeline.read_recipe(recipe),
@@ -78,7 +81,10 @@ def _report(built: Any, path: Path | None, threads: int | None) -> None:
     from intact.report import write
 
     timings = pipeline.measure(built, threads=threads)
-    write(built, path, timings=timings, command=shlex.join(["intact", *sys.argv[1:]]))
+    try:
+        write(built, path, timings=timings, command=shlex.join(["intact", *sys.argv[1:]]))
+    except OSError as error:
+        raise UsageError(f"the report '{path}' cannot be written: {error.strerror}") from error
 
 
 def _tell(built: Any, *, quiet: bool, as_json: bool) -> None:

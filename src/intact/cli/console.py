@@ -41,7 +41,7 @@ def failures(*, as_json: bool = False) -> Iterator[None]:
         tell(error, as_json=as_json)
         raise typer.Exit(error.exit_code) from error
     except KeyboardInterrupt as error:
-        err.print("error: interrupted; nothing was written")
+        tell(IntactError("interrupted", hint="what was finished before is whole; start again"), as_json=as_json)
         raise typer.Exit(INTERRUPTED) from error
 
 

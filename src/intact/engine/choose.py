@@ -16,8 +16,9 @@ from numpy.typing import NDArray
 from intact.engine import canary, memory, trial
 from intact.engine.backend import DEFAULT, Backend, EngineError, Options, Session
 from intact.engine.backends import find, get
-from intact.engine.conformance import inputs_of, self_test
+from intact.engine.conformance import check_covered, inputs_of, self_test
 from intact.engine.host import describe, fingerprint
+from intact.engine.spec import graph_of, specs_of
 from intact.engine.vectors import Vectors
 from intact.errors import CheckFailed, UsageError
 from intact.graph.program import Program
@@ -94,9 +95,11 @@ def load(
     Raises:
         CheckFailed: No engine conforms; says why for each.
         UsageError: An engine's name is unknown.
-        ModelError: The program is broken.
+        ModelError: The program is broken, or holds what no engine may be handed.
+        IntegrityError: The vectors do not name every output.
     """
     backends = _candidates(engines)
+    check_covered(tuple(spec.name for spec in specs_of(graph_of(program).graph)[1]), vectors)
     question = _Question(program=program, vectors=vectors, options=options)
     key = _key(question, [backend.name for backend in backends], sizes)
     recalled = memory.Memory(choices={}) if cache_path is None else memory.recall(cache_path)

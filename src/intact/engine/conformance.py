@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, Final
@@ -11,10 +12,11 @@ from numpy.typing import NDArray
 
 from intact.engine.backend import Session, unsigned_zeros
 from intact.engine.exact import execute, prepare
-from intact.engine.probes import Span, make, spans_of
+from intact.engine.noise import EXACT, Bounds, allowance, distance, noise
+from intact.engine.probes import Span, make, resolve, spans_of
 from intact.engine.spec import TensorSpec, graph_of, specs_of
 from intact.engine.vectors import Case, Profile, Sample, Vectors, digest, sample
-from intact.errors import CheckFailed, ModelError, UsageError
+from intact.errors import CheckFailed, IntegrityError, ModelError, UsageError
 from intact.graph.program import Program
 
 PLAN: Final = (("uniform", 1), ("ties", 1), ("extremes", 2), ("steps", 3))
@@ -23,12 +25,8 @@ PLAN: Final = (("uniform", 1), ("ties", 1), ("extremes", 2), ("steps", 3))
 OTHER_SIZE: Final = 12
 """Size of every other named dimension, such as a sequence length."""
 
-TOLERANCE: Final = 0.2
-"""Relative Euclidean distance that a tolerant output may keep from the definition.
-
-One code that a tie puts on the other side moved the outputs of a six-layer transformer by up to 0.075; engines that
-saturate are found by the canary, whatever the profile.
-"""
+INPUT_LIMIT: Final = 1 << 26
+"""Elements of all inputs of one vector; each takes ten bytes while it is made."""
 
 
 def make_vectors(
@@ -38,7 +36,7 @@ def make_vectors(
     *,
     ranges: Mapping[str, tuple[float, float]] | None = None,
     sizes: Mapping[str, int] | None = None,
-    bound: float = TOLERANCE,
+    bounds: Bounds | None = None,
 ) -> Vectors:
     """Run the definition on synthetic inputs and keep what it gives.
 
@@ -49,7 +47,8 @@ def make_vectors(
         ranges: Smallest and largest value by input; by default the input quantizer's range, the rows of the table
             that an integer input indexes, else 0..1 for integers and -1..1 for floats.
         sizes: Sizes of named dimensions other than the rows.
-        bound: What a tolerant engine may differ; see `Vectors`.
+        bounds: What a tolerant engine may differ; by default a few times what the definition itself differs by when
+            its float32 operators round otherwise.
 
     Returns:
         Vectors of a few kilobytes.
@@ -62,19 +61,41 @@ def make_vectors(
     inputs, _ = specs_of(proto.graph)
     spans = _narrowed(spans_of(proto.graph, inputs), ranges or {})
     plan = prepare(program)
-    cases = []
+    cases: list[Case] = []
+    noises: list[Bounds] = []
     for index, (kind, rows) in enumerate(PLAN):
         chosen = {**_sizes(inputs, rows), **(sizes or {})}
-        trace = execute(plan, _inputs(inputs, spans, kind, chosen, seed, index))
+        made = _inputs(inputs, spans, kind, chosen, seed, index)
+        trace = execute(plan, made)
         if profile == "exact":
             _check_exact((*trace.notes.departures, *trace.notes.breaches))
             outputs: Mapping[str, Any] = {name: digest(unsigned_zeros(value)) for name, value in trace.outputs.items()}
         else:
             outputs = {name: sample(_finite(name, value)) for name, value in trace.outputs.items()}
+            noises += [] if bounds else [noise(plan, made, trace.outputs)]
         cases.append(Case(kind=kind, sizes=chosen, outputs=outputs))
+    allowed = EXACT if profile == "exact" else bounds or allowance(noises)
     return Vectors(
-        profile=profile, seed=seed, spans=spans, cases=tuple(cases), bound=0.0 if profile == "exact" else bound
+        profile=profile,
+        seed=seed,
+        spans=spans,
+        cases=tuple(cases),
+        bound=allowed.euclidean,
+        element_bound=allowed.element,
     )
+
+
+def check_covered(outputs: tuple[str, ...], vectors: Vectors) -> None:
+    """Check that every case says what every output must be, and of nothing else.
+
+    Raises:
+        IntegrityError: A case names other outputs.
+    """
+    for case in vectors.cases:
+        if not outputs or set(case.outputs) != set(outputs):
+            raise IntegrityError(
+                f"the conformance vectors name outputs {sorted(case.outputs)}, the model gives {sorted(outputs)}"
+            )
 
 
 def self_test(session: Session, vectors: Vectors) -> None:
@@ -82,12 +103,14 @@ def self_test(session: Session, vectors: Vectors) -> None:
 
     Raises:
         CheckFailed: An output differs from the definition; names the engine and the output.
+        IntegrityError: The vectors are of a model with other outputs.
         EngineError: The engine failed.
     """
+    check_covered(tuple(spec.name for spec in session.outputs), vectors)
     for index, case in enumerate(vectors.cases):
         outputs = session.run(_inputs(session.inputs, vectors.spans, case.kind, case.sizes, vectors.seed, index))
         for name, expected in case.outputs.items():
-            difference = _difference(outputs.get(name), expected, vectors.bound)
+            difference = _difference(outputs.get(name), expected, vectors)
             if difference:
                 raise CheckFailed(
                     f"engine {session.name} does not conform: output '{name}' of vector {index} ({case.kind}) "
@@ -108,6 +131,9 @@ def _inputs(
     unknown = [spec.name for spec in specs if spec.name not in spans]
     if unknown:
         raise ModelError(f"the conformance vectors have no span for input '{unknown[0]}'")
+    count = sum(math.prod(resolve(spec, sizes)) for spec in specs)
+    if count > INPUT_LIMIT:
+        raise ModelError(f"a conformance vector's inputs have {count} elements, more than {INPUT_LIMIT}")
     return {
         spec.name: make(kind, spans[spec.name], spec, sizes, f"intact/vectors/1/{seed}/{index}/{spec.name}")
         for spec in specs
@@ -139,7 +165,7 @@ def _check_exact(notes: tuple[str, ...]) -> None:
         )
 
 
-def _difference(found: NDArray[Any] | None, expected: str | Sample, bound: float) -> str:
+def _difference(found: NDArray[Any] | None, expected: str | Sample, vectors: Vectors) -> str:
     """Return how an output differs from what is expected, or ""."""
     if found is None:
         return "is missing"
@@ -147,10 +173,12 @@ def _difference(found: NDArray[Any] | None, expected: str | Sample, bound: float
         return "" if digest(found) == expected else "differs from the definition"
     if found.shape != expected.shape:
         return f"has shape {list(found.shape)}, wanted {list(expected.shape)}"
-    values, wanted = found.reshape(-1)[:: expected.stride].astype(np.float64), expected.values.astype(np.float64)
-    size = float(np.linalg.norm(wanted)) or 1.0
-    distance = float(np.linalg.norm(values - wanted)) / size
-    return "" if distance <= bound else f"is {distance:.3g} away from the definition, the bound is {bound:.3g}"
+    away = distance(found.reshape(-1)[:: expected.stride], expected.values)
+    if not away.euclidean <= vectors.bound:
+        return f"is {away.euclidean:.3g} away from the definition, the bound is {vectors.bound:.3g}"
+    if not away.element <= vectors.element_bound:
+        return f"has an element {away.element:.3g} away from the definition, the bound is {vectors.element_bound:.3g}"
+    return ""
 
 
 def _finite(name: str, value: NDArray[Any]) -> NDArray[Any]:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import os
+from collections.abc import Iterator, Sequence
 from concurrent.futures import BrokenExecutor, Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import pairwise
-from multiprocessing import get_context
+from multiprocessing.context import SpawnContext, SpawnProcess
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Final, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +20,9 @@ from intact.engine.backends import get
 from intact.engine.spec import TensorSpec, check_inputs
 from intact.errors import UsageError
 from intact.graph.program import Program
+
+SAFE_PATH: Final = "PYTHONSAFEPATH"
+"""The interpreter's own switch: multiprocessing passes no flag for it that this process was not given itself."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -114,15 +119,40 @@ def over_processes(program: Program, session: Session, workers: int, options: Op
     """
     if workers < 1:
         raise UsageError(f"{workers} workers, wanted at least 1")
-    pool = ProcessPoolExecutor(
-        workers,
-        mp_context=get_context("spawn"),
-        initializer=_load_here,
-        initargs=(program.model, dict(program.tensors), session.engine, session.variant, options),
-    )
+    with _safe_path():  # it starts a process of its own that tracks resources
+        pool = ProcessPoolExecutor(
+            workers,
+            mp_context=_Context(),
+            initializer=_load_here,
+            initargs=(program.model, dict(program.tensors), session.engine, session.variant, options),
+        )
     return Spread(
         inputs=session.inputs, outputs=session.outputs, workers=workers, rows=_rows(session), _pool=pool, _sessions=()
     )
+
+
+@contextmanager
+def _safe_path() -> Iterator[None]:
+    """Let every process that starts in here leave the working directory out of its search path, as `python -P` does."""
+    before = os.environ.get(SAFE_PATH)
+    os.environ[SAFE_PATH] = "1"
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ[SAFE_PATH]
+        else:
+            os.environ[SAFE_PATH] = before
+
+
+class _Worker(SpawnProcess):
+    def start(self) -> None:
+        with _safe_path():
+            super().start()
+
+
+class _Context(SpawnContext):
+    Process = _Worker
 
 
 def _result(future: Future[dict[str, NDArray[Any]]]) -> dict[str, NDArray[Any]]:

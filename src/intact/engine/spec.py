@@ -11,6 +11,7 @@ import onnx
 from google.protobuf.message import DecodeError
 from numpy.typing import NDArray
 
+from intact.engine.limits import check_graph
 from intact.errors import DataError, ModelError
 from intact.graph.program import Program
 
@@ -36,12 +37,13 @@ class TensorSpec:
 
 
 def graph_of(program: Program) -> onnx.ModelProto:
-    """Return the parsed model, after checking that every external initializer lies beside it and fits.
+    """Return the parsed model, after checking that it holds nothing it may not, and every external initializer.
 
     An engine that found one missing would look for a file of that name, which must never happen.
 
     Raises:
-        ModelError: The bytes are no ONNX model, or an initializer has no tensor, or one of another type or shape.
+        ModelError: The bytes are no ONNX model, or one that `limits` refuses, or an initializer has no tensor, or one
+            of another type or shape.
     """
     try:
         proto = onnx.load_from_string(program.model)
@@ -50,6 +52,7 @@ def graph_of(program: Program) -> onnx.ModelProto:
     for initializer in proto.graph.initializer:
         if initializer.data_location == onnx.TensorProto.EXTERNAL:
             _check_tensor(initializer, program.tensors.get(initializer.name))
+    check_graph(proto, program.tensors)
     return proto
 
 

@@ -79,12 +79,11 @@ def _ask(engine: str, question: bytes) -> dict[str, str]:
 def _search_path() -> list[str]:
     """Return where this process imports from, for the child to search after the standard library.
 
-    The working directory holds whatever somebody sent: it is left out where it is meant by "" or a relative path, and
-    comes last where it is named outright, so that nothing in it takes the place of another module.
+    The working directory holds whatever somebody sent, so it is left out, unless this package itself lies in it.
     """
-    here = Path.cwd()
-    named = [path for path in sys.path if Path(path).is_absolute()]
-    return sorted(named, key=lambda path: Path(path).resolve() == here)
+    here, own = Path.cwd(), Path(__file__).parents[2]
+    named = [path for path in sys.path if Path(path).is_absolute() and Path(path).resolve() != here]
+    return named if str(own) in named else [*named, str(own)]
 
 
 def child() -> None:

@@ -19,9 +19,16 @@ from intact.errors import IntegrityError
 Profile: TypeAlias = Literal["exact", "tolerant"]
 Json: TypeAlias = dict[str, Any]
 
-VERSION: Final = 1
+VERSION: Final = 2
 SAMPLE_LIMIT: Final = 2048
 """A tolerant vector keeps at most this many elements of an output."""
+
+COUNT_LIMIT: Final = 1024
+"""Most named dimensions, inputs, or outputs that vectors may speak of."""
+
+CASE_LIMIT: Final = 64
+BOUND_LIMIT: Final = 1.0
+"""No tolerant output may be further from the definition than that is from zero."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -68,6 +75,7 @@ class Vectors:
         spans: The values each input takes.
         cases: The runs.
         bound: Largest |y - expected| / |expected| (Euclidean, over the sample) of a tolerant output; 0 for exact.
+        element_bound: Largest max|y - expected| / max|expected| (over the sample) of a tolerant output; 0 for exact.
     """
 
     profile: Profile
@@ -75,6 +83,7 @@ class Vectors:
     spans: Mapping[str, Span]
     cases: tuple[Case, ...]
     bound: float = 0.0
+    element_bound: float = 0.0
 
     def to_json(self) -> Json:
         """Return the vectors as plain JSON types."""
@@ -83,6 +92,7 @@ class Vectors:
             "profile": self.profile,
             "seed": self.seed,
             "bound": self.bound,
+            "element_bound": self.element_bound,
             "spans": {name: {"low": s.low, "high": s.high, "step": s.step} for name, s in self.spans.items()},
             "cases": [
                 {
@@ -101,17 +111,25 @@ class Vectors:
         Raises:
             IntegrityError: Anything is missing, unknown, of another type or out of range.
         """
-        r = _fields(record, "vectors", version=int, profile=str, seed=int, bound=(int, float), spans=dict, cases=list)
+        kinds = {"version": int, "profile": str, "seed": int, "spans": dict, "cases": list}
+        r = _fields(record, "vectors", **kinds, bound=(int, float), element_bound=(int, float))
         if r["version"] != VERSION or r["profile"] not in ("exact", "tolerant"):
             raise _refusal(f"version {r['version']}, profile '{r['profile']}'")
-        if not (math.isfinite(r["bound"]) and r["bound"] >= 0) or not r["cases"]:
-            raise _refusal("no cases, or a bound that is no distance")
+        if not 0 < len(r["cases"]) <= CASE_LIMIT or len(r["spans"]) > COUNT_LIMIT:
+            raise _refusal(f"{len(r['cases'])} cases, {len(r['spans'])} inputs")
+        most = 0.0 if r["profile"] == "exact" else BOUND_LIMIT
+        if not all(0 <= r[name] <= most for name in ("bound", "element_bound")):
+            raise _refusal(f"bounds {r['bound']} and {r['element_bound']}, wanted 0 to {most}")
+        cases = tuple(_case_from(case, r["profile"]) for case in r["cases"])
+        if any(set(case.outputs) != set(cases[0].outputs) for case in cases):
+            raise _refusal("cases that name different outputs")
         return cls(
             profile=r["profile"],
             seed=r["seed"],
             bound=float(r["bound"]),
+            element_bound=float(r["element_bound"]),
             spans={name: _span_from(span) for name, span in r["spans"].items()},
-            cases=tuple(_case_from(case, r["profile"]) for case in r["cases"]),
+            cases=cases,
         )
 
 
@@ -139,6 +157,8 @@ def _case_from(record: Any, profile: str) -> Case:
     r = _fields(record, "case", kind=str, sizes=dict, outputs=dict)
     if r["kind"] not in KINDS:
         raise _refusal(f"kind '{r['kind']}'")
+    if not 0 < len(r["outputs"]) <= COUNT_LIMIT or len(r["sizes"]) > COUNT_LIMIT:
+        raise _refusal(f"a case of {len(r['outputs'])} outputs and {len(r['sizes'])} sizes")
     if not all(type(size) is int and 0 < size < 1 << 16 for size in r["sizes"].values()):
         raise _refusal(f"sizes {r['sizes']}")
     read = _digest_from if profile == "exact" else _sample_from
@@ -159,6 +179,8 @@ def _sample_from(record: Any) -> Sample:
         raise _refusal("a sample's values are no base64") from error
     if not all(type(size) is int and size >= 0 for size in r["shape"]) or r["stride"] < 1:
         raise _refusal(f"a sample of shape {r['shape']} with stride {r['stride']}")
+    if len(raw) > 4 * SAMPLE_LIMIT:
+        raise _refusal(f"a sample of {len(raw)} bytes")
     if len(raw) != 4 * -(-math.prod(r["shape"]) // r["stride"]):
         raise _refusal(f"a sample has {len(raw)} bytes, its shape and stride want another number")
     return Sample(shape=tuple(r["shape"]), stride=r["stride"], values=np.frombuffer(raw, "<f4").astype(np.float32))

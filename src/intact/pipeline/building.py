@@ -15,7 +15,7 @@ from intact.compress.check import Outcome, Verdict, compare
 from intact.compress.encodings import Encoding
 from intact.compress.plan import Plan
 from intact.compress.recipe import Recipe
-from intact.errors import CheckFailed, UsageError
+from intact.errors import CheckFailed, IntactError, UsageError
 from intact.graph.program import Program
 from intact.graph.run import Runner
 from intact.graph.view import Port
@@ -269,11 +269,20 @@ def _check(evaluate: Evaluate | None, reference: Predictor, integer: Predictor, 
     if evaluate is None:
         return None
     options.progress("evaluate", 0, 2)
-    before = evaluate(reference)
+    before = _score(evaluate, reference)
     options.progress("evaluate", 1, 2)
-    after = evaluate(integer)
+    after = _score(evaluate, integer)
     options.progress("evaluate", 2, 2)
     return compare(before, after, options.max_drop)
+
+
+def _score(evaluate: Evaluate, predict: Predictor) -> Any:
+    try:
+        return evaluate(predict)
+    except IntactError:
+        raise
+    except Exception as error:
+        raise UsageError(f"evaluate raised {type(error).__name__}: {error}", hint="see the cause") from error
 
 
 def _failed(verdict: Verdict | None) -> bool:

@@ -15,7 +15,7 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 
-from intact.errors import DataError, ModelError, UsageError
+from intact.errors import DataError, IntactError, ModelError, UsageError
 from intact.graph.capture import DynamicAxes, capture
 from intact.graph.load import load
 
@@ -157,7 +157,13 @@ def _call(path: Path, name: str) -> Spec:
     function = getattr(_import(path), name, None)
     if not callable(function):
         raise UsageError(f"'{path}' has no function called '{name}'")
-    spec = function()
+    try:
+        spec = function()
+    except IntactError:
+        raise
+    except Exception as error:
+        told = f"{name}() of '{path}' raised {type(error).__name__}: {error}"
+        raise UsageError(told, hint="see the cause") from error
     if not isinstance(spec, Spec):
         raise UsageError(f"{name}() of '{path}' returned a {type(spec).__name__}, not an intact.Spec")
     return spec

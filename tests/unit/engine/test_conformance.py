@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import copy
 import json
 from dataclasses import replace
@@ -13,8 +14,9 @@ from onnx import TensorProto
 from qdq_graph import Graph
 
 from intact.engine.backend import Options, Session
-from intact.engine.backends import get
+from intact.engine.backends import find, get
 from intact.engine.conformance import inputs_of, make_vectors, self_test
+from intact.engine.noise import CAP, FLOOR, Bounds
 from intact.engine.vectors import Vectors, digest, sample
 from intact.errors import CheckFailed, IntegrityError, ModelError, UsageError
 from intact.graph.program import Program
@@ -86,7 +88,7 @@ def test_negative_zero_counts_as_zero():
 
 
 def test_the_tolerant_bound_is_a_relative_distance():
-    vectors = make_vectors(soft(), "tolerant", bound=0.01)
+    vectors = make_vectors(soft(), "tolerant", bounds=Bounds(euclidean=0.01, element=0.5))
     self_test(altered(session(soft()), lambda y: y * np.float32(1.0099)), vectors)
     with pytest.raises(CheckFailed, match=r"is 0\.0101 away from the definition, the bound is 0\.01"):
         self_test(altered(session(soft()), lambda y: y * np.float32(1.0101)), vectors)
@@ -94,6 +96,66 @@ def test_the_tolerant_bound_is_a_relative_distance():
         self_test(altered(session(soft()), lambda y: y * np.float32(np.nan)), vectors)
     with pytest.raises(CheckFailed, match="has shape"):
         self_test(altered(session(soft()), lambda y: y[:, :1]), vectors)
+
+
+def test_one_wrong_element_fails_the_tolerant_profile():
+    vectors = make_vectors(soft(), "tolerant", bounds=Bounds(euclidean=0.2, element=0.1))
+
+    def nudge(y):
+        y = y.copy()
+        y.flat[0] += np.float32(0.11) * y.max()
+        return y
+
+    with pytest.raises(CheckFailed, match=r"has an element 0\.11 away from the definition, the bound is 0\.1"):
+        self_test(altered(session(soft()), nudge), vectors)
+
+
+def test_tolerant_bounds_follow_the_noise_of_the_model():
+    graph = Graph()
+    graph.output(graph.node("Relu", [graph.input("x", ["n", 4])]))
+    calm = make_vectors(graph.program(), "tolerant")
+    assert (calm.bound, calm.element_bound) == (FLOOR.euclidean, FLOOR.element)
+    graph = Graph()
+    wild = graph.node("Sin", [graph.node("Mul", [graph.input("x", ["n", 4]), graph.constant(np.float32(1e5))])])
+    graph.output(wild)
+    vectors = make_vectors(graph.program(), "tolerant")
+    assert (vectors.bound, vectors.element_bound) == (CAP.euclidean, CAP.element)
+
+
+@pytest.mark.parametrize("engine", [name for name, backend in find().items() if not backend.why_unavailable()])
+def test_a_wrong_last_column_of_an_average_is_caught(engine):
+    """Rounding the size up, OpenVINO 2026.4 divides the last windows by elements beyond the padding too."""
+    graph = Graph()
+    value = graph.dequantize(graph.quantize(graph.input("x", ["n", 3, 12, 12]), 0.01, 3), 0.01, 3)
+    settings = {"kernel_shape": [3, 3], "strides": [2, 2], "pads": [1] * 4, "ceil_mode": 1, "count_include_pad": 1}
+    graph.output(graph.node("AveragePool", [value], **settings))
+    program = graph.program()
+    vectors = make_vectors(program, "tolerant", ranges={"x": (2.0, 2.5)})
+    for variant in get(engine).variants:
+        loaded = get(engine).load(program, Options(threads=1), variant)
+        made = inputs_of(loaded, vectors)
+        found, wanted = loaded.run(made)["y"], session(program).run(made)["y"]
+        if np.allclose(found, wanted, rtol=1e-3):
+            self_test(loaded, vectors)
+        else:
+            with pytest.raises(CheckFailed, match="away from the definition"):
+                self_test(loaded, vectors)
+
+
+def test_every_case_names_every_output():
+    vectors = make_vectors(PROGRAM, "exact")
+    first = vectors.cases[0]
+    for outputs in ({}, {"z": first.outputs["y"]}, {**first.outputs, "z": first.outputs["y"]}):
+        short = replace(vectors, cases=(*vectors.cases[1:], replace(first, outputs=outputs)))
+        with pytest.raises(IntegrityError, match=r"name outputs .*, the model gives \['y'\]"):
+            self_test(session(), short)
+
+
+def test_inputs_without_end_are_refused():
+    vectors = make_vectors(PROGRAM, "exact")
+    huge = replace(vectors, cases=(replace(vectors.cases[0], sizes={"n": 1 << 27}),))
+    with pytest.raises(ModelError, match=r"inputs have \d+ elements, more than 67108864"):
+        self_test(session(), huge)
 
 
 def test_a_missing_output_fails():
@@ -199,22 +261,26 @@ def _same_kind(value, wrong) -> bool:
 
 def _still_valid(path, wrong) -> bool:
     """Changes that leave well-formed vectors, of another model."""
-    names = path[:-1] and path[-2] in ("spans", "sizes", "outputs", "cases", "shape")
+    names = path[:-1] and path[-2] in ("spans", "sizes", "cases", "shape")
     return (
         (wrong == "delete" and bool(names))
         or (path[-1:] == ("step",) and wrong is None)
-        or (path[-1:] in (("spans",), ("sizes",), ("outputs",)) and wrong == {})
+        or (path[-1:] in (("spans",), ("sizes",)) and wrong == {})
     )
 
 
 @pytest.mark.parametrize(
     ("path", "value"),
     [
-        (("version",), 2),
+        (("version",), 1),
         (("profile",), "sloppy"),
         (("bound",), float("inf")),
         (("bound",), -0.5),
+        (("bound",), 0.1),
+        (("element_bound",), 0.1),
         (("cases",), []),
+        (("cases", 0, "outputs"), {}),
+        (("cases", 0, "outputs"), {"z": "a" * 64}),
         (("cases", 0, "kind"), "noise"),
         (("cases", 0, "sizes", "n"), 0),
         (("cases", 0, "sizes", "n"), 1 << 16),
@@ -230,6 +296,19 @@ def test_values_out_of_range_are_refused(path, value):
     _at(record, path[:-1])[path[-1]] = value
     with pytest.raises(IntegrityError, match="conformance vectors cannot be read"):
         Vectors.from_json(record)
+
+
+def test_more_than_a_self_test_needs_is_refused():
+    exact, tolerant = make_vectors(PROGRAM, "exact").to_json(), make_vectors(soft(), "tolerant").to_json()
+    many = {**exact, "cases": exact["cases"] * 17}
+    wide = copy.deepcopy(exact)
+    wide["cases"] = [{**case, "outputs": {str(i): "a" * 64 for i in range(1025)}} for case in wide["cases"]]
+    long = copy.deepcopy(tolerant)
+    text = base64.b64encode(bytes(4 * 2049)).decode()
+    long["cases"][0]["outputs"]["y"] = {"shape": [2049], "stride": 1, "values": text}
+    for record in (many, wide, long, {**tolerant, "bound": 1.01}, {**tolerant, "element_bound": 2}):
+        with pytest.raises(IntegrityError, match="conformance vectors cannot be read"):
+            Vectors.from_json(record)
 
 
 @pytest.mark.parametrize("value", [("stride", 0), ("stride", 3), ("shape", [3]), ("values", "?"), ("values", "AAAA")])

@@ -5,14 +5,19 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from intact.pipeline.agreement import agree, pool
+from intact.pipeline.agreement import Agreement, pool, worst
+from intact.pipeline.agreement import agree as agree_on
 
 A = np.array([[1.0, 0.0], [0.0, 1.0], [3.0, 4.0], [0.0, 0.0]], np.float32)
 
 
+def agree(first: np.ndarray, second: np.ndarray) -> Agreement:
+    return agree_on("y", first, second)
+
+
 def test_the_same_outputs_agree_wholly() -> None:
     found = agree(A, A)
-    assert (found.rows, found.same_label, found.cosine) == (4, 1.0, 1.0)
+    assert (found.output, found.rows, found.same_label, found.cosine, found.error) == ("y", 4, 1.0, 1.0, 0.0)
 
 
 def test_labels_and_angles_are_counted_by_row() -> None:
@@ -43,3 +48,15 @@ def test_agreements_are_pooled_by_their_rows() -> None:
     assert pool([]) is None
     flat = agree(A[:, 0], A[:, 0])
     assert pool([first, flat]).same_label is None  # type: ignore[union-attr]
+
+
+def test_errors_are_relative_and_the_worst_output_is_told() -> None:
+    near, far = agree(A, A * 1.01), agree_on("z", A, A * 2)
+    assert near.error == pytest.approx(0.01, rel=1e-4)
+    assert far.error == pytest.approx(1.0)
+    assert worst([near, far]) is far
+    assert worst([]) is None
+    assert agree(A * 0, A).error == np.inf
+    pooled = pool([near, agree(A, A)])
+    assert pooled is not None
+    assert pooled.error == pytest.approx(0.01 / np.sqrt(2), rel=1e-4)

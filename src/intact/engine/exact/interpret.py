@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import onnx
@@ -17,6 +17,8 @@ from intact.engine.exact.value import Array, Exact, InexactError, Value, to_floa
 from intact.engine.spec import graph_of
 from intact.errors import ModelError
 from intact.graph.program import Program
+
+Disturb: TypeAlias = Callable[[str, Array], Array]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,8 +84,6 @@ def prepare(program: Program) -> Plan:
         ModelError: An initializer is missing, or an operator is unknown to the definition.
     """
     proto = graph_of(program)
-    if proto.functions:
-        raise ModelError("the model holds local functions, which the reference engine does not run")
     constants = _initializers(proto.graph, program)
     outputs = tuple(output.name for output in proto.graph.output)
     steps, notes = [], Notes()
@@ -97,12 +97,20 @@ def prepare(program: Program) -> Plan:
     return Plan(constants=constants, steps=tuple(steps), outputs=outputs, notes=notes)
 
 
-def execute(plan: Plan, inputs: Mapping[str, Array]) -> Trace:
-    """Run the plan on inputs that are already checked."""
+def execute(plan: Plan, inputs: Mapping[str, Array], disturb: Disturb | None = None) -> Trace:
+    """Run the plan on inputs that are already checked.
+
+    Args:
+        plan: The program.
+        inputs: Its inputs by name.
+        disturb: Changes the float32 values that a step computed in floating point; called with their name and array.
+    """
     values: dict[str, Value] = {**plan.constants, **inputs}
     notes = plan.notes
     for step in plan.steps:
         produced, found = _run(step, values)
+        if disturb is not None and found.departures:
+            produced = {name: _disturbed(name, value, disturb) for name, value in produced.items()}
         values.update(produced)
         notes = _joined(notes, found)
         for name in step.drop:
@@ -110,6 +118,10 @@ def execute(plan: Plan, inputs: Mapping[str, Array]) -> Trace:
     quotients = [name for name in plan.outputs if isinstance(v := values[name], Exact) and v.divisor != 1]
     notes = _joined(notes, Notes(breaches=tuple(f"output '{name}' is a quotient, rounded" for name in quotients)))
     return Trace(outputs={name: to_float32(values[name]) for name in plan.outputs}, notes=notes)
+
+
+def _disturbed(name: str, value: Value, disturb: Disturb) -> Value:
+    return value if isinstance(value, Exact) or value.dtype.kind != "f" else disturb(name, value)
 
 
 def _initializers(graph: onnx.GraphProto, program: Program) -> dict[str, Value]:

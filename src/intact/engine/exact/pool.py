@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -14,25 +13,44 @@ from intact.engine.exact.value import HEADROOM_BITS, Array, Exact, InexactError,
 from intact.engine.exact.window import Window, patches, place
 
 
-def max_pool(call: Call) -> Value:
-    """Return the largest value under each window; codes are pooled as they are."""
-    if call.outputs > 1 or call.attributes.get("storage_order", 0):
-        raise InexactError("indices of the maximum")
+def max_pool(call: Call) -> list[Value]:
+    """Return the largest value under each window, and where it lies where that is asked; codes as they are."""
     value = call.optional(0)
     if isinstance(value, Exact):
         x = align(value)
-        mantissa = _largest(x.mantissa, call.attributes, -(1 << HEADROOM_BITS))
-        return Exact(mantissa=mantissa, exponent=x.exponent, bound=np.asarray(x.largest), divisor=x.divisor)
+        mantissa, places = _largest(x.mantissa, call)
+        largest = Exact(mantissa=mantissa, exponent=x.exponent, bound=np.asarray(x.largest), divisor=x.divisor)
+        return [largest, *places]
     codes = call.array(0)
-    if codes.dtype.kind not in "iu":
+    if codes.dtype.kind not in "iu" and (call.outputs == 1 or codes.dtype.kind != "f"):
         raise InexactError("operand 0 is neither exact nor codes")
-    return _largest(codes, call.attributes, int(np.iinfo(codes.dtype).min))
+    pooled, places = _largest(codes, call)
+    return [pooled.astype(codes.dtype), *places]
 
 
-def _largest(x: Array, attributes: Mapping[str, Any], fill: int) -> Array:
-    window = place(attributes, attributes["kernel_shape"], x.shape[2:])
-    view = patches(x, window, fill)
-    return np.asarray(view.max(axis=tuple(range(-len(window.kernel), 0))))
+def _largest(x: Array, call: Call) -> tuple[Array, list[Value]]:
+    """Return the largest element of each window, and the index of the first such one where the node names it."""
+    spatial = x.shape[2:]
+    window = place(call.attributes, call.attributes["kernel_shape"], spatial)
+    taps = tuple(range(-len(window.kernel), 0))
+    if call.outputs == 1:
+        lowest = -(1 << HEADROOM_BITS) if x.dtype == np.int64 else int(np.iinfo(x.dtype).min)
+        return np.asarray(patches(x, window, lowest).max(axis=taps)), []
+    wide = x if x.dtype.kind == "f" else x.astype(np.int64)  # padding lies below the smallest code
+    view = patches(wide, window, -np.inf if wide.dtype.kind == "f" else -(1 << HEADROOM_BITS))
+    flat = view.reshape(*view.shape[: -len(taps)], -1)
+    first = flat.argmax(axis=-1)[..., None]
+    inside = patches(_numbered(spatial, int(call.attributes.get("storage_order", 0))), window, -1)
+    numbers = np.broadcast_to(inside.reshape(*inside.shape[: -len(taps)], -1), flat.shape)
+    within = np.take_along_axis(numbers, first, axis=-1)[..., 0]
+    channel = np.arange(x.shape[0] * x.shape[1]).reshape(*x.shape[:2], *(1,) * len(spatial))
+    return np.take_along_axis(flat, first, axis=-1)[..., 0], [within + channel * math.prod(spatial)]
+
+
+def _numbered(spatial: Sequence[int], storage_order: int) -> Ints:
+    """Return the index of each position of a channel, shape (1, 1, *spatial): rows last (0) or columns last (1)."""
+    count = np.arange(math.prod(spatial), dtype=np.int64)
+    return (count.reshape(spatial[::-1]).T if storage_order else count.reshape(spatial))[None, None]
 
 
 def average_pool(call: Call) -> Value:

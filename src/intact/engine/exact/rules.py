@@ -38,7 +38,7 @@ RULES: Final[Mapping[str, Rule]] = {
     "GlobalAveragePool": _one(pool.global_average_pool),
     "GlobalMaxPool": _one(pool.global_max_pool),
     "MatMul": _one(arith.matmul),
-    "MaxPool": _one(pool.max_pool),
+    "MaxPool": lambda call, evaluate: pool.max_pool(call),
     "Mul": _one(arith.multiply),
     "Pad": moves.pad,
     "QuantizeLinear": _one(codes.quantize),

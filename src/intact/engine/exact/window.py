@@ -90,7 +90,7 @@ def _pads(
     return (small, large) if mode == "SAME_UPPER" else (large, small)
 
 
-def patches(x: Array, window: Window, fill: int) -> Array:
+def patches(x: Array, window: Window, fill: float) -> Array:
     """Return the view (N, C, *positions, *taps) of x padded with `fill`."""
     rank = len(window.kernel)
     if any(window.before) or any(window.after):
@@ -101,7 +101,7 @@ def patches(x: Array, window: Window, fill: int) -> Array:
     return view[(slice(None), slice(None), *steps)]
 
 
-def _padded(x: Array, window: Window, fill: int) -> Array:
+def _padded(x: Array, window: Window, fill: float) -> Array:
     """Return x with its spatial axes padded, in memory with the rows innermost, as `correlate` likes it."""
     sizes = [b + n + a for b, n, a in zip(window.before, x.shape[2:], window.after, strict=True)]
     memory = np.full((x.shape[1], *sizes, x.shape[0]), fill, dtype=x.dtype)
