@@ -17,6 +17,7 @@ import intact
 from intact import engine
 from intact.errors import AccessError, CheckFailed, DataError, IntactError, IntegrityError, ModelError, UsageError
 from support.nets import Net, data, mlp
+from support.stages import compress
 
 X = data(1, 64, 8)
 ENGINES = ["onnxruntime"]
@@ -359,3 +360,23 @@ def test_and_so_do_they_in_a_process_of_their_own(
     assert message in told.err
     assert "Traceback" not in told.err
     assert told.out == ""
+
+
+def test_changed_bytes_of_a_model_give_a_model_or_a_clear_error() -> None:
+    """Two hundred of them, one or two bytes each, all the way to the self-test."""
+    net = Net(0, x=["n", 3, 6, 6])
+    first = net.op("Relu", net.conv("x", net.normal(4, 3, 1, 1), net.normal(4), "first"))
+    total = net.op("MaxPool", net.op("Add", first, net.op("Sigmoid", first)), kernel_shape=[2, 2])
+    whole = net.bytes(net.gemm(net.op("Flatten", total), net.normal(3, 100), None, "last"))
+    random = np.random.default_rng(0)
+    built = 0
+    for _ in range(200):
+        changed = bytearray(whole)
+        for _ in range(random.integers(1, 3)):
+            changed[random.integers(len(whole))] = random.integers(256)
+        try:
+            compress(bytes(changed), {"x": data(0, 4, 3, 6, 6)})
+            built += 1
+        except IntactError as error:
+            assert error.exit_code == 2
+    assert 0 < built < 200

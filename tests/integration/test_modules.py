@@ -180,3 +180,10 @@ def test_what_cannot_be_spread_is_refused(built: intact.Built) -> None:
         intact.DataParallel(built, mode="gpus")
     with pytest.raises(UsageError):
         intact.DataParallel(built, workers=-1)(X)
+
+
+def test_capturing_twice_gives_the_same_program(module: nn.Module, quantized: intact.QuantizationModule) -> None:
+    again = intact.QuantizationModule(module, X, engines=ENGINES).built
+    assert again.program.model == quantized.built.program.model
+    assert again.lineage == quantized.built.lineage
+    assert again.source_sha256 == quantized.built.source_sha256

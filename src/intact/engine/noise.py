@@ -85,4 +85,6 @@ def _disturb(name: str, value: NDArray[Any]) -> NDArray[Any]:
     """Move every element up or down, as a stream of bits made from the tensor's name says."""
     stream = hashlib.shake_128(f"intact/noise/{name}".encode()).digest(-(-value.size // 8))
     bits = np.unpackbits(np.frombuffer(stream, np.uint8), count=value.size).reshape(value.shape)
-    return np.asarray(value * np.where(bits == 1, 1 + AMPLITUDE, 1 - AMPLITUDE), dtype=value.dtype)
+    moved = value.astype(np.float64) * np.where(bits == 1, 1 + AMPLITUDE, 1 - AMPLITUDE)
+    limits = np.finfo(value.dtype)  # a mask may already be the lowest number there is
+    return np.clip(moved, limits.min, limits.max).astype(value.dtype)

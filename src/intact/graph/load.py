@@ -43,12 +43,24 @@ def load(source: Path | bytes, *, domains: Collection[str] = ()) -> onnx.ModelPr
         raise ModelError(f"{where} is a graph without inputs or without outputs", hint="export it with both")
     if len(proto.graph.node) > MAX_NODES:
         raise ModelError(f"{where} has {len(proto.graph.node)} nodes, more than the limit of {MAX_NODES}")
+    _refuse_names_that_are_no_text(proto.graph, where)
     _refuse_domains(proto, domains)
     _refuse_hidden_data((*proto.graph.node, *(node for function in proto.functions for node in function.node)))
     _inline_external_data(proto, None if isinstance(source, bytes) else source.parent)
     _check(proto, where)
     _refuse_non_finite(proto)
     return proto
+
+
+def _refuse_names_that_are_no_text(graph: onnx.GraphProto, where: str) -> None:
+    """Protobuf hands out bytes where a text is not UTF-8."""
+    ports = (*graph.input, *graph.output, *graph.value_info)
+    texts: list[str | bytes] = [port.name for port in ports] + [tensor.name for tensor in graph.initializer]
+    texts += [dim.dim_param for port in ports for dim in port.type.tensor_type.shape.dim]
+    for node in graph.node:
+        texts += [node.name, node.op_type, node.domain, *node.input, *node.output]
+    if any(isinstance(text, bytes) for text in texts):
+        raise ModelError(f"{where} holds a name that is not UTF-8", hint="export the model again")
 
 
 def _names(tensors: Iterable[onnx.TensorProto]) -> set[str]:

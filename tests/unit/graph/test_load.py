@@ -208,3 +208,9 @@ def test_initializers_listed_as_inputs_are_no_inputs() -> None:
     del proto.graph.input[0]
     with pytest.raises(ModelError, match="without inputs"):
         load(proto.SerializeToString())
+
+
+def test_a_name_that_is_no_text_is_refused() -> None:
+    data = model().SerializeToString().replace(b"batch", b"bat\x9ah")
+    with pytest.raises(ModelError, match="not UTF-8"):
+        load(data)
