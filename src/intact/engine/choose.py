@@ -23,8 +23,12 @@ from intact.engine.vectors import Vectors
 from intact.errors import CheckFailed, UsageError
 from intact.graph.program import Program
 
-WARM_UPS: Final = 2
-ROUNDS: Final = 25
+WARM_UPS: Final = 3
+BURST: Final = 5
+"""Timed calls in a row."""
+ROUNDS: Final = 12
+SETTLE_S: Final = 0.012
+"""Wait before a burst, so that no other engine's workers are still spinning."""
 PATIENCE_S: Final = 1.0
 """Timing stops after this many seconds, or `ROUNDS` rounds over the candidates, whichever comes first."""
 
@@ -207,18 +211,20 @@ def _runner(session: Session, inputs: Mapping[str, NDArray[Any]]) -> Callable[[]
 
 
 def _timed(runs: Sequence[Callable[[], object]]) -> list[list[float]]:
-    for run in runs:
-        for _ in range(WARM_UPS):
-            run()
+    """Time the candidates in turns, a burst each: the workers of one may spin on a while after its last call."""
     times: list[list[float]] = [[] for _ in runs]
     end = time.perf_counter() + PATIENCE_S
     for round_ in range(ROUNDS):
         if round_ and time.perf_counter() > end:
             break
         for run, samples in zip(runs, times, strict=True):
-            start = time.perf_counter()
-            run()
-            samples.append(time.perf_counter() - start)
+            time.sleep(SETTLE_S)
+            for _ in range(WARM_UPS):
+                run()
+            for _ in range(BURST):
+                start = time.perf_counter()
+                run()
+                samples.append(time.perf_counter() - start)
     return times
 
 

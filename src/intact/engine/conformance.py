@@ -19,7 +19,7 @@ from intact.engine.vectors import Case, Profile, Sample, Vectors, digest, sample
 from intact.errors import CheckFailed, IntegrityError, ModelError, UsageError
 from intact.graph.program import Program
 
-PLAN: Final = (("uniform", 1), ("ties", 1), ("extremes", 2), ("steps", 3))
+PLAN: Final = (("uniform", 1), ("ties", 1), ("extremes", 2), ("steps", 16))
 """Kinds of input, and how many rows of each where the model lets the caller choose."""
 
 OTHER_SIZE: Final = 12

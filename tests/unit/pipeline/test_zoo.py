@@ -13,7 +13,6 @@ from support.zoo import ZOO, member
 
 
 # the engine's noise measurement moves a causal mask of the least float32 beyond it
-@pytest.mark.filterwarnings("ignore:overflow encountered in cast:RuntimeWarning")
 @pytest.mark.parametrize("name", ZOO)
 def test_well_known_kinds_of_model_are_built(name: str) -> None:
     module, inputs, exact = member(name)
