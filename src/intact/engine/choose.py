@@ -27,7 +27,7 @@ WARM_UPS: Final = 3
 BURST: Final = 5
 """Timed calls in a row."""
 ROUNDS: Final = 12
-SETTLE_S: Final = 0.012
+SETTLE_S: Final = 0.05
 """Wait before a burst, so that no other engine's workers are still spinning."""
 PATIENCE_S: Final = 1.0
 """Timing stops after this many seconds, or `ROUNDS` rounds over the candidates, whichever comes first."""

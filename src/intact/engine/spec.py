@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -109,10 +110,13 @@ def check_inputs(specs: Sequence[TensorSpec], inputs: Mapping[str, NDArray[Any]]
     return {spec.name: _checked(spec, inputs[spec.name], sizes) for spec in specs}
 
 
+_dtype = lru_cache(np.dtype)  # looking a name up takes longer than comparing
+
+
 def _checked(spec: TensorSpec, value: NDArray[Any], sizes: dict[str, int]) -> NDArray[Any]:
     if not isinstance(value, np.ndarray):
         raise DataError(f"input '{spec.name}' is a {type(value).__name__}, wanted a numpy array")
-    if value.dtype != spec.dtype:
+    if value.dtype is not _dtype(spec.dtype) and value.dtype != spec.dtype:
         raise DataError(
             f"input '{spec.name}' has type {value.dtype}, wanted {spec.dtype}",
             hint=f"convert it first: x.astype('{spec.dtype}')",
@@ -121,9 +125,9 @@ def _checked(spec: TensorSpec, value: NDArray[Any], sizes: dict[str, int]) -> ND
         raise DataError(f"input '{spec.name}' has shape {list(value.shape)}, wanted {spec}")
     if value.size == 0:
         raise DataError(f"input '{spec.name}' is empty: shape {list(value.shape)}")
-    if value.dtype.kind == "f" and not np.isfinite(value).all():
+    if value.dtype.kind == "f" and not np.logical_and.reduce(np.isfinite(value), axis=None):
         raise DataError(f"input '{spec.name}' has a NaN or an infinity", hint="clean the data before the model sees it")
-    return np.ascontiguousarray(value)
+    return value if value.flags.c_contiguous else np.ascontiguousarray(value)
 
 
 def _fits(wanted: tuple[int | str | None, ...] | None, found: tuple[int, ...], sizes: dict[str, int]) -> bool:
