@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from intact.pipeline import artifact
 
 if TYPE_CHECKING:
+    from intact.pipeline.agreement import Agreement
     from intact.pipeline.building import Built
 
 WEAK_DB = 10.0
@@ -95,6 +97,11 @@ def _float_lines(built: Built) -> list[str]:
     return [f"float      {', '.join(kinds)}: {reason}" for reason, kinds in told.items()]
 
 
+def _plain(found: Agreement) -> dict[str, Any]:
+    """An agreement as JSON values; an error without measure, of a float output that is all zero, is None."""
+    return {**asdict(found), "error": found.error if math.isfinite(found.error) else None}
+
+
 def to_json(built: Built) -> dict[str, Any]:
     """Return the build as plain values."""
     return {
@@ -104,7 +111,7 @@ def to_json(built: Built) -> dict[str, Any]:
         "integer_bytes": built.program.size_bytes,
         "engine": built.loaded.session.name,
         "verdict": None if built.verdict is None else asdict(built.verdict),
-        "agreement": None if built.agreement is None else asdict(built.agreement),
+        "agreement": None if built.agreement is None else _plain(built.agreement),
         "layers": {
             layer.name: {
                 "op": layer.op,

@@ -20,7 +20,10 @@ Array = NDArray[Any]
 BATCHES = (1, 32)
 SECONDS = 0.6
 """Time spent on one shape."""
-MAX_CALLS = 200
+SETTLE_S = 0.05
+WARM_UPS = 3
+BURST = 10
+"""Timed calls in a row."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,7 +48,7 @@ class Timing:
 
 
 def measure(built: Built, *, threads: int | None = None) -> tuple[Timing, ...]:
-    """Return timings of both models, interleaved call by call, for 1 and 32 rows."""
+    """Return timings of both models, in turns, for 1 and 32 rows."""
     sessions = _sessions(built, threads)
     timings: list[Timing] = []
     for rows in BATCHES:
@@ -84,15 +87,20 @@ def _leading(built: Built, rows: int) -> dict[str, int]:
 
 
 def interleaved(calls: Mapping[Any, Callable[[], object]], *, seconds: float) -> dict[Any, Array]:
-    """Return seconds of every call, each round running all of `calls` once after a warm-up."""
-    for call in calls.values():
-        call()
-        call()
+    """Return seconds of every call, the candidates in turns, a burst each.
+
+    The workers of one engine may spin on for a while after its last call and would slow the next: each burst waits
+    for them first, and its first calls do not count.
+    """
     times: dict[Any, list[float]] = {key: [] for key in calls}
     end = time.perf_counter() + seconds
-    while time.perf_counter() < end and len(next(iter(times.values()))) < MAX_CALLS:
+    while calls and (not all(times.values()) or time.perf_counter() < end):
         for key, call in calls.items():
-            start = time.perf_counter()
-            call()
-            times[key].append(time.perf_counter() - start)
-    return {key: np.asarray(values or [0.0]) for key, values in times.items()}
+            time.sleep(SETTLE_S)
+            for _ in range(WARM_UPS):
+                call()
+            for _ in range(BURST):
+                start = time.perf_counter()
+                call()
+                times[key].append(time.perf_counter() - start)
+    return {key: np.asarray(values) for key, values in times.items()}
