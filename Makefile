@@ -31,12 +31,11 @@ format: $(STAMP)
 reference: $(STAMP)
 	$(BIN)/python docs/generate_reference.py
 
-# The benchmarks on real models need INTACT_DATA; NNCF takes part where `make bench-peers` was run before.
+# The benchmarks on real models need INTACT_DATA; peers take part where `make bench-peers` was run before.
 bench: $(VENV)/.examples
-	for question in import_time opening resnet20 minilm; do $(BIN)/python benchmarks/$$question.py || exit 1; done
-	$(MAKE) tables
+	$(BIN)/intact bench import_time opening resnet20 minilm widths_resnet20 widths_minilm widths_stories
 
-bench-peers: build/nncf/bin/python
+bench-peers: build/nncf/bin/python build/peers/.installed
 
 tables: $(STAMP)
 	$(BIN)/python benchmarks/tables.py
@@ -48,6 +47,13 @@ $(VENV)/.examples: $(STAMP)
 build/nncf/bin/python:
 	$(PYTHON) -m venv build/nncf
 	build/nncf/bin/python -m pip install --quiet nncf openvino
+
+# torch first, and the same; the rest is what `benchmarks/peer_*.py` compare with
+build/peers/.installed: benchmarks/peers.txt constraints.txt
+	$(PYTHON) -m venv build/peers
+	build/peers/bin/python -m pip install --quiet -c constraints.txt torch
+	build/peers/bin/python -m pip install --quiet -c constraints.txt -r benchmarks/peers.txt
+	touch $@
 
 clean:
 	rm -rf build dist $(VENV)

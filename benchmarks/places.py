@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
 
 ROOT = Path(__file__).resolve().parents[1]
-RESULTS = ROOT / "benchmarks" / "results"
+RESULTS = Path(os.environ.get("INTACT_RESULTS", ROOT / "benchmarks" / "results"))
 WORK = ROOT / "build" / "benchmarks"
 EXAMPLES = ROOT / "examples"
 

@@ -48,7 +48,7 @@ class Results:
         temporary = path.with_suffix(".new")
         temporary.write_text("".join(f"{json.dumps(record)}\n" for record in self._records), encoding="utf-8")
         temporary.replace(path)
-        print(f"results: {path.relative_to(ROOT)}")
+        print(f"results: {path.name}")
         return path
 
 

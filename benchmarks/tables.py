@@ -1,5 +1,7 @@
 """Write the tables of README.md from benchmarks/results, between `<!-- table:NAME -->` and `<!-- /table:NAME -->`.
 
+The plots under docs/plots are written too.
+
 Run `python benchmarks/tables.py`, or with `--check` to find out whether they are up to date (exit 1 where not), or with
 `--print` to see them all.
 """
@@ -11,8 +13,18 @@ import re
 import sys
 from pathlib import Path
 
+import table_text
+import table_widths
+import width_plots
 from places import RESULTS, ROOT
-from table_text import TABLES
+
+TABLES = {
+    **table_text.TABLES,
+    "widths_resnet20": table_widths.resnet20,
+    "widths_minilm": table_widths.minilm,
+    "widths_stories": table_widths.stories,
+}
+PLOTS = ROOT / "docs" / "plots"
 
 BLOCK = re.compile(r"<!-- table:(?P<name>[\w-]+) -->\n(?P<body>.*?)<!-- /table:(?P=name) -->", re.DOTALL)
 OPENING = re.compile(r"<!-- /?table:")
@@ -50,6 +62,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--print", action="store_true", help="show every table that has results")
     parser.add_argument("--readme", type=Path, default=ROOT / "README.md")
     parser.add_argument("--results", type=Path, default=RESULTS)
+    parser.add_argument("--plots", type=Path, help="where plots go; docs/plots where README is the repository's")
     options = parser.parse_args(arguments)
     if options.print:
         return show(options.results)
@@ -59,8 +72,12 @@ def main(arguments: list[str] | None = None) -> int:
     except (OSError, TableError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    if options.check and new != old:
-        print(f"error: tables in {options.readme.name} are out of date\nhint: make tables", file=sys.stderr)
+    changed = [options.readme.name] if new != old else []
+    plots = options.plots or (PLOTS if options.readme == ROOT / "README.md" else None)
+    if plots is not None:
+        changed += [path.name for path in width_plots.write(plots, options.results, check=options.check)]
+    if options.check and changed:
+        print(f"error: tables or plots are out of date in {', '.join(changed)}\nhint: make tables", file=sys.stderr)
         return 1
     if new != old:
         options.readme.write_text(new, encoding="utf-8")

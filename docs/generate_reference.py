@@ -231,7 +231,7 @@ def _choices(hint: Any) -> list[str]:
         return [_toml(value) for value in typing.get_args(hint)]
     if typing.get_args(hint):
         return [choice for part in typing.get_args(hint) for choice in _choices(part)]
-    return [{str: "text", int: "whole number", float: "number"}[hint]]
+    return [{str: "text", int: "whole number", float: "number", bool: "true or false"}[hint]]
 
 
 def _default(each: Field[Any]) -> Any:
@@ -242,6 +242,8 @@ def _default(each: Field[Any]) -> Any:
 
 
 def _toml(value: Any) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
     return f'"{value}"' if isinstance(value, str) else str(value)
 
 

@@ -100,16 +100,20 @@ def spearman(predict, split: str = "test") -> float:
     return float(spearmanr((first * second).sum(axis=1), [row[2] for row in rows]).statistic * 100)
 
 
-def spec() -> intact.Spec:
-    """What `intact build` needs. Spearman is one number for all pairs, so the check can give no interval."""
+def calibration_sentences() -> list[dict[str, np.ndarray]]:
+    """Sentences of the training pairs, in batches."""
     texts = [text for row in pairs("train") for text in row[:2]]
     chosen = np.random.default_rng(1).permutation(len(texts))[:SENTENCES]
-    calibration = [feeds for _, feeds in batches([texts[index] for index in chosen])]
+    return [feeds for _, feeds in batches([texts[index] for index in chosen])]
+
+
+def spec() -> intact.Spec:
+    """What `intact build` needs. Spearman is one number for all pairs, so the check can give no interval."""
     dynamic = {name: {0: "batch", 1: "sequence"} for name in ("input_ids", "attention_mask")}
     return intact.Spec(
         model=SentenceEncoder(),
         inputs={name: np.ones((2, 9), np.int64) for name in dynamic},
-        calibration=calibration,
+        calibration=calibration_sentences(),
         evaluate=spearman,
         dynamic_axes=dynamic,
         name="all-MiniLM-L6-v2",

@@ -6,6 +6,7 @@ The public names, each loaded when it is first used, so that `import intact` is 
     open, Model                           from an artifact to a model that runs
     QuantizationModule, DataParallel      the same behind torch's shape of call
     Recipe, LayerRecipe, Override         how to compress
+    tune, Tuned, Space, BudgetMissed      the smallest model that keeps a budget
     new_keys, load_identity, load_recipient, load_signing_key, load_verifying_key,
     passphrase_identity, passphrase_recipient
     IntactError and the errors below it   see `intact.errors`
@@ -46,6 +47,7 @@ if TYPE_CHECKING:
         passphrase_recipient,
     )
     from intact.pipeline import open_model as open
+    from intact.tuning import BudgetMissed, Space, Tuned, tune
 
 _LAZY = {
     **dict.fromkeys(("LayerRecipe", "Override", "Recipe"), "intact.compress.recipe"),
@@ -70,10 +72,12 @@ _LAZY = {
         ),
         "intact.pipeline",
     ),
+    **dict.fromkeys(("BudgetMissed", "Space", "Tuned", "tune"), "intact.tuning"),
 }
 
 __all__ = [
     "AccessError",
+    "BudgetMissed",
     "Built",
     "CheckFailed",
     "DataError",
@@ -88,7 +92,9 @@ __all__ = [
     "Override",
     "QuantizationModule",
     "Recipe",
+    "Space",
     "Spec",
+    "Tuned",
     "UsageError",
     "build",
     "load_identity",
@@ -99,6 +105,7 @@ __all__ = [
     "open",
     "passphrase_identity",
     "passphrase_recipient",
+    "tune",
 ]
 
 

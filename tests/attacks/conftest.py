@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from victims import Victim, large, tiny
+from victims import Victim, large, packed, tiny
 
 from intact import seal
 from intact.seal.recipients import x25519
@@ -24,6 +24,8 @@ def masters(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Victim]:
         "unsigned": (tiny(), True, False),
         "plain": (tiny(), False, True),
         "bare": (tiny(), False, False),
+        "packed": (packed(), True, False),
+        "packed bare": (packed(), False, False),
         "large": (large(), True, True),
         "large plain": (large(), False, True),
     }

@@ -10,8 +10,9 @@ from typing import Any
 
 from intact.crypto import SigningKey, sha256
 from intact.seal import layout, signing
+from intact.seal.header import split
 from intact.seal.manifest import Manifest
-from intact.wire import decode, encode
+from intact.wire import decode, encode, to_json
 
 
 def load(path: Path) -> Any:
@@ -39,6 +40,31 @@ def fix_digests(path: Path) -> None:
         manifest["tensors"][number]["segments"] = [sha256(data[begin:end]) for begin, end in spans]
         start += size
     store(path, manifest)
+
+
+def load_header(path: Path) -> tuple[Any, bytes]:
+    """Return the description, as JSON, and the graph in the header of a plain artifact."""
+    header, graph = split((path / "header.bin").read_bytes())
+    return to_json(header), graph
+
+
+def store_header(path: Path, header: Any, graph: bytes) -> None:
+    """Replace the header of a plain artifact, and make every digest true."""
+    (path / "header.bin").write_bytes(encode(header) + b"\n" + graph)
+    fix_digests(path)
+
+
+def replace_tensor(path: Path, number: int, data: bytes) -> None:
+    """Replace the bytes of a stored tensor of a plain artifact, and make every digest true."""
+    spans, weights, manifest = tensor_spans(path), (path / "weights.safetensors").read_bytes(), load(path)
+    parts = [data if place == number else weights[begin:end] for place, (begin, end) in enumerate(spans)]
+    entry = manifest["tensors"][number]
+    count = layout.segment_count(len(data), sealed=False)
+    manifest["tensors"][number] = {**entry, "shape": [len(data)], "segments": ["0" * 64] * count}
+    store(path, manifest)
+    index = Manifest.from_bytes(encode(manifest)).index
+    (path / "weights.safetensors").write_bytes(b"".join([index, *parts]))
+    fix_digests(path)
 
 
 def sign(path: Path, signer: SigningKey) -> None:

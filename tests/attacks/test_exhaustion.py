@@ -11,6 +11,7 @@ import forge
 import numpy as np
 import onnx
 import pytest
+import zstandard
 from onnx import TensorProto, helper, numpy_helper
 from victims import Victim
 
@@ -92,6 +93,41 @@ def test_deep_or_long_json_is_refused(victim: Copy, name: str, text: bytes) -> N
         forge.fix_digests(target.path)
     with pytest.raises(IntegrityError, match="is not canonical JSON"):
         target.read(allow_unsigned=True)
+
+
+@pytest.mark.parametrize("shape", [[2**42], [2**21, 2**21], [1, 2**31], [2**31, 1], [10**5, 10**5], [2**28]])
+def test_a_stored_tensor_that_would_fill_memory_is_refused(victim: Copy, shape: list[int]) -> None:
+    target = victim("packed bare")
+    header, graph = forge.load_header(target.path)
+    for tensor in header["tensors"]:
+        kept = tensor["shape"]
+        tensor["shape"] = shape
+        forge.store_header(target.path, header, graph)
+        with pytest.raises(IntegrityError, match="is stored in"):
+            target.read(allow_unsigned=True)
+        tensor["shape"] = kept
+
+
+def test_a_frame_that_would_fill_memory_is_refused(victim: Copy) -> None:
+    target = victim("packed bare")
+    header, _ = forge.load_header(target.path)
+    number = next(place for place, tensor in enumerate(header["tensors"]) if tensor["form"] == "zstd")
+    bomb = zeros_frame(2**36)
+    forge.replace_tensor(target.path, number, struct.pack("<I", 2**31 + len(bomb)) + bomb)
+    with pytest.raises(IntegrityError, match="has 68719476736 bytes, wanted 640"):
+        target.read(allow_unsigned=True)
+    for size in (2**26, 2**36, 2**62):
+        (target.path / "header.bin").write_bytes(zeros_frame(size))
+        forge.fix_digests(target.path)
+        with pytest.raises(IntegrityError, match="more than it may"):
+            target.read(allow_unsigned=True)
+
+
+def zeros_frame(size: int) -> bytes:
+    """Return a Zstandard frame that says it holds `size` bytes, and begins with zeros."""
+    small = zstandard.ZstdCompressor(level=1, write_content_size=False).compress(bytes(2**20))
+    assert small[4] >> 6 == 0  # its content size is not there: eight bytes of it follow the window
+    return small[:4] + bytes([small[4] | 0xC0]) + small[5:6] + struct.pack("<Q", size) + small[6:]
 
 
 def test_ten_thousand_stray_files_stop_at_the_first(victim: Copy) -> None:

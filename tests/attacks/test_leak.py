@@ -8,15 +8,16 @@ from pathlib import Path
 
 import forge
 import pytest
-from victims import Victim
+from victims import Victim, packed
 
 from intact import seal
-from intact.crypto.chunked import refusal
+from intact.crypto.chunked import refusal, unseal
 from intact.crypto.chunked import seal as encrypt
 from intact.errors import IntactError, IntegrityError
 from intact.seal import wrapping
 from intact.seal.derivation import Keyring
 from intact.seal.manifest import Manifest
+from intact.seal.tensors import store
 
 Copy = Callable[[str], Victim]
 
@@ -87,6 +88,24 @@ def test_everything_that_fails_under_the_key_fails_alike(victim: Copy) -> None:
         (target.path / "weights.safetensors").write_bytes(damaged)
         forge.fix_digests(target.path)
         errors.add(outcome(target))
+    assert errors == {(IntegrityError, str(refusal()), None)}
+
+
+def test_a_stored_tensor_that_does_not_decode_fails_like_the_rest(victim: Copy) -> None:
+    target = victim("packed")
+    manifest = Manifest.from_bytes((target.path / "manifest.json").read_bytes())
+    data_key = wrapping.unwrap((target.path / "keys.age").read_bytes(), [target.owner.identity])
+    keyring = Keyring(data_key=data_key, artifact=manifest.artifact, revision=manifest.revision)
+    specs = [each.spec for each in store(packed().program)]
+    keys = keyring.tensors((spec.dtype, spec.shape) for spec in specs)
+    path, errors = target.path / "weights.safetensors", set()
+    genuine = path.read_bytes()
+    for key, (begin, end) in zip(keys, forge.tensor_spans(target.path), strict=True):
+        plain = bytes(unseal(key, genuine[begin:end]))
+        for damaged in (b"\xff" + plain[1:], bytes(len(plain)), plain[4:] + plain[:4]):
+            path.write_bytes(genuine[:begin] + encrypt(key, damaged) + genuine[end:])
+            forge.fix_digests(target.path)
+            errors.add(outcome(target))
     assert errors == {(IntegrityError, str(refusal()), None)}
 
 

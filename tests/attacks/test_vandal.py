@@ -18,6 +18,7 @@ from intact import seal
 from intact.crypto.chunked import CHUNK_BYTES, PREFIX_BYTES, WIRE_CHUNK_BYTES
 from intact.errors import AccessError, IntegrityError
 from intact.seal import weights
+from intact.wire import decode, encode
 
 Copy = Callable[[str], Victim]
 
@@ -40,6 +41,61 @@ def test_every_flipped_bit_is_refused_even_unsigned(victim: Copy, name: str) -> 
 @pytest.mark.parametrize("name", ["weights.safetensors", "manifest.json", "lineage.json", "header.bin", "model.sig"])
 def test_every_flipped_bit_of_a_plain_artifact_is_refused(victim: Copy, name: str) -> None:
     flip_every_bit(victim("plain"), name)
+
+
+def test_every_flipped_bit_of_stored_forms_is_refused(victim: Copy) -> None:
+    flip_every_bit(victim("packed"), "weights.safetensors", allow_unsigned=True)
+
+
+def test_flipped_bits_under_right_digests_give_a_tensor_or_are_refused(victim: Copy) -> None:
+    """Where nothing is encrypted or signed, whoever can write can make any tensor; nothing worse."""
+    target, refused = victim("packed bare"), 0
+    wanted = {
+        name: (tensor.dtype, tensor.shape) for name, tensor in target.read(allow_unsigned=True).program.tensors.items()
+    }
+    begin, end = forge.tensor_spans(target.path)[0][0], forge.tensor_spans(target.path)[-1][1]
+    with forge.patched(target.path / "weights.safetensors") as file, forge.patched(target.path / "manifest.json"):
+        for place in range(8 * begin, 8 * end, 3):
+            byte = os.pread(file, 1, place // 8)[0]
+            os.pwrite(file, bytes([byte ^ 1 << place % 8]), place // 8)
+            forge.fix_digests(target.path)
+            try:
+                found = target.read(allow_unsigned=True).program.tensors
+            except IntegrityError:
+                refused += 1
+            else:
+                assert {name: (tensor.dtype, tensor.shape) for name, tensor in found.items()} == wanted
+            os.pwrite(file, bytes([byte]), place // 8)
+    assert refused > 100
+
+
+@settings(max_examples=300, deadline=None)
+@given(data=st.data())
+def test_storage_parameters_of_a_strangers_choice_are_refused(masters: dict[str, Victim], data: st.DataObject) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        target = masters["packed bare"].at(Path(folder) / "m")
+        shutil.copytree(masters["packed bare"].path, target.path)
+        header, graph = forge.load_header(target.path)
+        tensor = data.draw(st.sampled_from(header["tensors"]))
+        before = decode(encode(tensor), where="tensor")
+        numbers = st.sampled_from([-1, 0, 1, 2, 7, 8, 9, 16, 32, 255, 256, 2**31, 2**53 - 1])
+        tensor["form"] = data.draw(st.sampled_from(["raw", "codes", "multiples", "planes", "sparse", "zstd", "", "os"]))
+        for name in data.draw(
+            st.lists(st.sampled_from([*tensor["parameters"], "values", "group", "more"]), max_size=3)
+        ):
+            tensor["parameters"][name] = data.draw(numbers)
+        tensor["dtype"] = data.draw(st.sampled_from(["I8", "U8", "F32", "I64", "I4", "BOOL", "X"]))
+        tensor["shape"] = data.draw(
+            st.sampled_from([[], [0], [0, 2**40], [16, 32], [32, 16], [512], [2**20, 2**20], [512, 0]])
+        )
+        forge.store_header(target.path, header, graph)
+        if tensor == before:
+            return
+        try:
+            found = target.read(allow_unsigned=True).program.tensors[tensor["name"]]
+        except IntegrityError:
+            return
+        assert list(found.shape) == tensor["shape"]  # 512 codes of another type or shape are a tensor too
 
 
 def flip_every_bit(target: Victim, name: str, *, allow_unsigned: bool = False) -> None:

@@ -43,3 +43,18 @@ def large() -> seal.Payload:
     rng = np.random.default_rng(3)
     tensors = {name: rng.integers(-128, 127, 2_300_000, dtype=np.int8) for name in ("first", "second")}
     return seal.Payload(program=Program(model=b"graph", tensors=tensors), header={}, card={}, lineage={})
+
+
+def packed() -> seal.Payload:
+    """Small tensors in several storage forms, named after them."""
+    rng = np.random.default_rng(5)
+    narrow = rng.integers(-1, 3, (16, 32))
+    tensors = {
+        "codes": np.array([-90, 7, 11, 100])[narrow + 1],
+        "multiples": narrow * np.repeat(rng.integers(1, 40, (16, 2)), 16, axis=1),
+        "zstd": np.where(rng.random((20, 32)) < 0.8, 0, rng.integers(-127, 128, (20, 32))),
+    }
+    found = {name: tensor.astype(np.int8) for name, tensor in tensors.items()}
+    found |= {"planes": rng.normal(size=(12, 20)).astype(np.float32)}
+    program = Program(model=b"graph", tensors=found)
+    return seal.Payload(program=program, header={}, card={"name": "packed"}, lineage={})

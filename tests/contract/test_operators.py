@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from intact import engine
 from intact.compress import operators
 from intact.compress.plan import FLOAT
-from intact.compress.recipe import LayerRecipe, Recipe
+from intact.compress.recipe import LayerRecipe, Override, Recipe
 from intact.errors import CheckFailed
 from support.nets import Net, data
 from support.random_nets import networks
@@ -278,8 +278,35 @@ def test_every_width_of_weights_is_exact(bits: int) -> None:
     model = net.bytes(net.conv(first, net.normal(4, 8, 3, 3, scale=0.2), net.normal(4), "second"))
     made = compress(model, {"x": X}, Recipe(default=LayerRecipe(weights=bits)))
     for solution in made.emission.solutions.values():
-        assert int(np.abs(solution.codes.q.astype(int)).max()) <= 2 ** (bits - 1) - 1
+        assert max(len(np.unique(row)) for row in solution.codes.q) <= 2**bits
     assert made.plan.exact
+    assert_same_bits(made, {"x": X})
+
+
+@pytest.mark.parametrize("bits", range(2, 8))
+@pytest.mark.parametrize("method", ["nearest", "gptq"])
+def test_narrow_activations_in_groups_are_exact(bits: int, method: str) -> None:
+    net = Net(0, x=["n", 3, SIDE, SIDE])
+    first = net.op("Relu", net.conv("x", net.normal(16, 3, 3, 3, scale=0.3), net.normal(16), "first"))
+    second = net.conv(first, net.normal(16, 16, 3, 3, scale=0.2), net.normal(16), "second", pads=[1, 1, 1, 1])
+    model = net.bytes(net.conv(second, net.normal(4, 16, 1, 1, scale=0.2), net.normal(4), "third"))
+    narrow = LayerRecipe(weights=4, group=16, activation_bits=bits, method=method, bias_correction=True)
+    overrides = (Override(pattern="first", settings={"weights": 8, "group": 0, "activation_bits": 8}),)
+    made = compress(model, {"x": X}, Recipe(default=narrow, overrides=overrides))
+    assert made.plan.exact
+    assert any(encoding.affine.bits == bits for encoding in made.encodings.values())
+    assert_same_bits(made, {"x": X})
+
+
+def test_one_tensor_is_read_in_several_widths() -> None:
+    net = Net(0, x=["n", 3, SIDE, SIDE])
+    body = net.op("Relu", net.conv("x", net.normal(8, 3, 3, 3, scale=0.3), net.normal(8), "body"))
+    wide = net.conv(body, net.normal(8, 8, 3, 3, scale=0.2), net.normal(8), "wide", pads=[1, 1, 1, 1])
+    slim = net.conv(body, net.normal(8, 8, 3, 3, scale=0.2), net.normal(8), "slim", pads=[1, 1, 1, 1])
+    model = net.bytes(net.op("Add", wide, slim))
+    overrides = (Override(pattern="slim", settings={"activation_bits": 4}),)
+    made = compress(model, {"x": X}, Recipe(overrides=overrides))
+    assert sorted(encoding.affine.bits for encoding in made.encodings.values())[:2] == [4, 8]
     assert_same_bits(made, {"x": X})
 
 

@@ -15,6 +15,7 @@ from intact.compress.emit import Emission, emit
 from intact.compress.encodings import Encoding, choose_encodings
 from intact.compress.plan import Plan, observed, plan
 from intact.compress.recipe import Recipe
+from intact.compress.sequence import solve_layers
 from intact.graph.load import load
 from intact.graph.normalise import normalise
 from intact.graph.program import Program
@@ -56,7 +57,7 @@ def compress(model: bytes, feeds: Mapping[str, Array], recipe: Recipe | None = N
     checked = check_data(graph.inputs, feeds)
     statistics = calibrate(graph, [checked], observed(made)) if made.coded else {}
     encodings = choose_encodings(made, statistics)
-    emission = emit(made, encodings)
+    emission = emit(made, encodings, solve_layers(made, encodings, [checked] if made.coded else []))
     program = Program.from_proto(emission.graph.to_proto())
     vectors = engine.make_vectors(program, "exact" if made.exact else "tolerant", made.recipe.seed)
     return Compressed(

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from intact.cli import artifact, build, demo, doctor, keys
+from intact.cli import artifact, bench, build, demo, doctor, keys, tune
 from intact.cli.console import INTERRUPTED, tell
 from intact.errors import UsageError
 
@@ -42,6 +42,8 @@ def top(
 
 app.add_typer(keys.app, name="keys")
 app.command("build")(build.build)
+app.command("tune")(tune.tune)
+app.command("bench")(bench.bench)
 app.command("inspect")(artifact.inspect)
 app.command("verify")(artifact.verify)
 app.command("run")(artifact.run)

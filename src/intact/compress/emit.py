@@ -10,11 +10,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from intact.compress.encodings import Encoding
+from intact.compress.encodings import Encoding, narrow
 from intact.compress.operators import MOST_APART, MOST_SHIFT, operators
 from intact.compress.plan import FLOAT, Plan, Step
 from intact.compress.solve import Solution
 from intact.errors import ModelError
+from intact.graph.cut import upto
 from intact.graph.view import OPSET, Graph, Node
 
 Array = NDArray[Any]
@@ -39,12 +40,11 @@ class Emitter:
     A float tensor keeps its name. The codes of tensor `t` are called `t_q`, and `t` read back from its codes `t_r`.
     """
 
-    def __init__(self, plan: Plan, encodings: Mapping[str, Encoding]) -> None:
+    def __init__(self, plan: Plan, encodings: Mapping[str, Encoding], solutions: Mapping[str, Solution]) -> None:
         self.plan = plan
         self.graph = plan.graph
         self.encodings = encodings
-        self.generator = np.random.default_rng(plan.recipe.seed)
-        self.solutions: dict[str, Solution] = {}
+        self.solutions = solutions
         self._nodes: list[Node] = []
         self._constants: dict[str, Array] = {}
         self._codes: dict[str, str] = {}
@@ -90,12 +90,15 @@ class Emitter:
         """Return the name of `tensor` in codes or in float, as it is there: they have one shape."""
         return self._codes.get(tensor) or self.real(tensor)
 
-    def quantized(self, tensor: str, *, least: int | None = None) -> str:
+    def quantized(self, tensor: str, *, least: int | None = None, bits: int = 8) -> str:
         """Return the name of `tensor` as float values that went through its codes: what an integer operator reads.
 
-        Where their scale is below 2^least, they go through codes of that scale too.
+        Where their scale is below 2^least, they go through codes of that scale too; with `bits` below 8, through the
+        narrow codes that some layers read.
         """
         self.codes(tensor)
+        if bits < 8 and self.encodings[tensor].affine.bits > bits:
+            return self._narrowed(tensor, bits)
         if least is None or self.encodings[tensor].exponent >= least:
             return self._read_back(tensor)
         if (tensor, least) not in self._coarser:
@@ -141,6 +144,13 @@ class Emitter:
             self.graph, nodes=tuple(self._nodes), constants=constants, opset=OPSET, domains=dict(self.graph.domains)
         )
 
+    def part(self, name: str) -> tuple[Graph, str]:
+        """Return what computes `name` so far, without declared outputs."""
+        self._refuse_doubles({each for node in self._nodes for each in node.present()})
+        constants = {**self.graph.constants, **self._constants}
+        whole = replace(self.graph, nodes=tuple(self._nodes), constants=constants, opset=OPSET)
+        return upto(whole, [name]), name
+
     def _refuse_doubles(self, used: set[str]) -> None:
         """A name made here may meet one of the float model."""
         names = [*(port.name for port in self.graph.inputs), *self._constants]
@@ -166,6 +176,14 @@ class Emitter:
             )
         return real
 
+    def _narrowed(self, tensor: str, bits: int) -> str:
+        key = narrow(tensor, bits)
+        if key not in self._read:
+            encoding = self.encodings[key]
+            self._codes[key] = self._quantize(self._read_back(tensor), encoding, f"{tensor}_q{bits}b", encoding.scale)
+            self._read[key] = self._dequantize(key, f"{tensor}_r{bits}b")
+        return self._read[key]
+
     def _read_back(self, tensor: str) -> str:
         if tensor not in self._read:
             self._read[tensor] = self._dequantize(tensor, f"{tensor}_r")
@@ -173,7 +191,11 @@ class Emitter:
 
     def _quantize(self, source: str, encoding: Encoding, output: str, scale: float) -> str:
         inputs = (source, self.scalar(scale, np.float32), self.scalar(encoding.zero_point, np.uint8))
-        return self.node("QuantizeLinear", inputs, output)
+        if encoding.affine.bits == 8:
+            return self.node("QuantizeLinear", inputs, output)
+        wide = self.node("QuantizeLinear", inputs, f"{output}8")
+        bounds = self.scalar(0, np.uint8), self.scalar(encoding.affine.qmax, np.uint8)
+        return self.node("Clip", (wide, *bounds), output)
 
     def _dequantize(self, tensor: str, output: str) -> str:
         encoding = self.encodings[tensor]
@@ -181,16 +203,50 @@ class Emitter:
         return self.node("DequantizeLinear", (self._codes[tensor], scale, zero), output)
 
 
-def emit(plan: Plan, encodings: Mapping[str, Encoding]) -> Emission:
-    """Write the integer graph of `plan` with `encodings`; the same arguments give the same bytes."""
-    emitter = Emitter(plan, encodings)
-    known = operators()
+def emit(plan: Plan, encodings: Mapping[str, Encoding], solutions: Mapping[str, Solution]) -> Emission:
+    """Write the integer graph of `plan`; the same arguments give the same bytes.
+
+    Args:
+        plan: What becomes of every node.
+        encodings: Code of every coded tensor.
+        solutions: The integers of every layer, by its name.
+    """
+    emitter = Emitter(plan, encodings, solutions)
     for step in plan.steps:
-        if step.operator == FLOAT:
-            _copy_float(emitter, step)
-        else:
-            known[step.operator].emit(emitter, step)
-    return Emission(graph=emitter.finish(), solutions=emitter.solutions)
+        _emit_step(emitter, step)
+    return Emission(graph=emitter.finish(), solutions=solutions)
+
+
+def emit_until(
+    plan: Plan, encodings: Mapping[str, Encoding], solutions: Mapping[str, Solution], layer: Step
+) -> tuple[Graph, str]:
+    """Write the integer graph up to what `layer` reads; the layers before it must have solutions.
+
+    Returns:
+        The graph, and the name in it of the layer's input: float values, in the graph's units.
+    """
+    emitter = Emitter(plan, encodings, solutions)
+    for step in plan.steps:
+        if step is layer:
+            break
+        _emit_step(emitter, step)
+    return emitter.part(read_by(emitter, layer))
+
+
+def read_by(emitter: Emitter, step: Step) -> str:
+    """The name of a layer's input as it reads it: through its codes where they are static."""
+    assert step.recipe is not None  # layers have settings
+    tensor = step.nodes[0].inputs[0]
+    if step.recipe.activations != "static":
+        return emitter.real(tensor)
+    return emitter.quantized(tensor, bits=step.recipe.activation_bits)
+
+
+def _emit_step(emitter: Emitter, step: Step) -> None:
+    if step.operator == FLOAT:
+        _copy_float(emitter, step)
+    else:
+        operators()[step.operator].emit(emitter, step)
 
 
 def _copy_float(emitter: Emitter, step: Step) -> None:

@@ -9,7 +9,10 @@ from typing import Literal
 from intact.compress.methods import method
 from intact.compress.observers import observer
 from intact.compress.operators import Claim, Context, Operator, Refusal, layer_name, operators
+from intact.compress.patterns import pattern
+from intact.compress.pruning import pruner
 from intact.compress.recipe import LayerRecipe, Recipe
+from intact.compress.shapes import shape
 from intact.errors import UsageError
 from intact.graph.shapes import infer_dtypes, infer_shapes
 from intact.graph.view import Graph, Node
@@ -95,8 +98,7 @@ def plan(graph: Graph, recipe: Recipe) -> Plan:
     _check_patterns(recipe, steps)
     for step in steps:
         if step.recipe is not None:
-            method(step.recipe.method)
-            observer(step.recipe.observer)
+            _check_names(step.recipe)
     steps, coded = _settle(graph, steps, operators())
     inexact = _inexact(steps, recipe, layout)
     if recipe.profile == "exact" and inexact:
@@ -203,6 +205,16 @@ def _settle(
         if operator.moves or operator.makes_codes or any(name in wanted for name in step.outputs):
             coded.update(step.outputs)
     return tuple(settled), frozenset(coded)
+
+
+def _check_names(recipe: LayerRecipe) -> None:
+    """Refuse names that no family has."""
+    method(recipe.method)
+    observer(recipe.observer)
+    shape(recipe.codes)
+    if recipe.sparsity:
+        pruner(recipe.pruning)
+        pattern(recipe.pattern)
 
 
 def _check_patterns(recipe: Recipe, steps: tuple[Step, ...]) -> None:

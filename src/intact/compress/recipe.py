@@ -22,15 +22,30 @@ class LayerRecipe:
 
     Args:
         weights: Width of the weight codes in bits, 2 to 8; or "float" to leave the layer as it is.
+        group: Columns of the weights that share a scale, 16 to 128 and a divisor of their number; 0 for whole rows.
+        codes: Member of `compress/shapes`: which levels the codes stand for.
         activations: "static" (ranges from calibration), "dynamic" (a scale per row at run time), "none" (weights only).
+        activation_bits: Width of the codes that enter the layer, 2 to 8; below 8 with static activations only.
         method: Member of `compress/methods` that rounds the weights.
+        bias_correction: Whether the bias takes in the mean error that rounding leaves in the output.
+        sparsity: Share of the weights that become zero, 0 to 0.95.
+        pruning: Member of `compress/pruning` that says which.
+        pattern: "unstructured", "N:M" (at most N of M neighbours along the inputs stay) or "block:B" (B neighbours go
+            together).
         observer: Member of `compress/observers` that chooses the activation ranges.
         percentile: Share of values kept in range by the percentile observer, in (0.5, 1].
     """
 
     weights: int | Literal["float"] = 8
+    group: int = 0
+    codes: str = "uniform"
     activations: Activations = "static"
+    activation_bits: int = 8
     method: str = "nearest"
+    bias_correction: bool = False
+    sparsity: float = 0.0
+    pruning: str = "magnitude"
+    pattern: str = "unstructured"
     observer: str = "mse"
     percentile: float = 0.9999
 
@@ -40,8 +55,28 @@ class LayerRecipe:
                 f"weights is {self.weights!r}, not a width of 2 to 8 bits", hint='or "float" to leave the layer'
             )
         _one_of("activations", self.activations, get_args(Activations))
+        self._check_narrow()
         if not 0.5 < self.percentile <= 1.0:
             raise UsageError(f"percentile is {self.percentile}, not in (0.5, 1]")
+
+    def _check_narrow(self) -> None:
+        """Refuse widths, groups and shares out of range, or that contradict each other."""
+        if not 2 <= self.activation_bits <= 8:
+            raise UsageError(f"activation_bits is {self.activation_bits}, not 2 to 8")
+        if self.activation_bits < 8 and self.activations != "static":
+            raise UsageError(
+                f"activation_bits is {self.activation_bits} where activations are '{self.activations}'",
+                hint='narrow activations need activations = "static"',
+            )
+        if self.group and not 16 <= self.group <= 128:
+            raise UsageError(f"group is {self.group}, not 0 (whole rows) or 16 to 128")
+        if self.group and self.weights == 8:
+            raise UsageError(
+                "groups were asked of 8-bit weights, which have room for no multiplier",
+                hint="take 7 bits or fewer, or group = 0",
+            )
+        if not 0.0 <= self.sparsity <= 0.95:
+            raise UsageError(f"sparsity is {self.sparsity}, not in [0, 0.95]")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,7 +100,8 @@ class Recipe:
         overrides: Later ones win over earlier ones.
         smoothing: Strength alpha in [0, 1] of the smoothing of what enters a matrix product ("islands" layout); 0 is
             off, "auto" tries several for each product.
-        embeddings: Width of embedding tables in bits (8), or "float".
+        equalize: Whether channels are rescaled between layers, so that powers of two fit them ("codes" layout).
+        embeddings: Width of embedding tables in bits, 2 to 8, or "float".
         seed: Seed of everything random in the build.
     """
 
@@ -74,6 +110,7 @@ class Recipe:
     default: LayerRecipe = field(default_factory=LayerRecipe)
     overrides: tuple[Override, ...] = ()
     smoothing: float | Literal["auto"] = "auto"
+    equalize: bool = True
     embeddings: int | Literal["float"] = 8
     seed: int = 0
 
@@ -82,8 +119,8 @@ class Recipe:
         _one_of("layout", self.layout, get_args(Layout))
         if self.smoothing != "auto" and (isinstance(self.smoothing, str) or not 0.0 <= self.smoothing <= 1.0):
             raise UsageError(f"smoothing is {self.smoothing!r}, not in [0, 1] or 'auto'")
-        if self.embeddings not in (8, "float"):
-            raise UsageError(f"embeddings is {self.embeddings!r}, not 8 or 'float'")
+        if self.embeddings != "float" and (isinstance(self.embeddings, str) or not 2 <= self.embeddings <= 8):
+            raise UsageError(f"embeddings is {self.embeddings!r}, not a width of 2 to 8 bits or 'float'")
         if not 0 <= self.seed < 2**53:
             raise UsageError(f"seed is {self.seed}, not a whole number from 0 to 2^53 - 1")
         for override in self.overrides:
@@ -167,13 +204,18 @@ def _refuse_types(data: Mapping[str, Any], where: str) -> None:
     kinds: dict[str, tuple[type, ...]] = {
         "weights": (int, str),
         "embeddings": (int, str),
+        "group": (int,),
+        "activation_bits": (int,),
+        "sparsity": (int, float),
+        "bias_correction": (bool,),
+        "equalize": (bool,),
         "percentile": (int, float),
         "smoothing": (int, float, str),
         "seed": (int,),
     }
     for key, value in data.items():
         wanted = kinds.get(key, (str,))
-        if isinstance(value, bool) or not isinstance(value, wanted):
+        if isinstance(value, bool) != (wanted == (bool,)) or not isinstance(value, wanted):
             raise UsageError(f"'{key}' in {where} is {value!r}, not {' or '.join(kind.__name__ for kind in wanted)}")
 
 

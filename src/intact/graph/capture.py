@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import ast
 import logging
 import warnings
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -20,6 +22,9 @@ if TYPE_CHECKING:
 
 Array = NDArray[Any]
 DynamicAxes = Mapping[str, Mapping[int, str]]
+
+SCOPES = "pkg.torch.onnx.name_scopes"
+"""Where torch's exporter says in which modules a node came about: a list of their paths, the operator last."""
 
 
 def capture(
@@ -69,7 +74,33 @@ def capture(
         ) from error
     proto: onnx.ModelProto = program.model_proto
     _check_axes(proto, axes)
+    _name_weights(proto)
     return proto
+
+
+def _name_weights(proto: onnx.ModelProto) -> None:
+    """Call a weight that the exporter transposed, and so renamed, after its module: recipes name layers by it."""
+    nodes, tensors = proto.graph.node, {tensor.name: tensor for tensor in proto.graph.initializer}
+    if any(attribute.type == onnx.AttributeProto.GRAPH for node in nodes for attribute in node.attribute):
+        return  # a branch may use it too
+    uses = Counter(name for node in nodes for name in node.input)
+    for node in nodes:
+        weight = tensors.get(node.input[1]) if node.op_type == "MatMul" else None
+        name = f"{_module_path(node)}.weight"
+        if weight is None or name == ".weight" or name in tensors or uses[weight.name] > 1:
+            continue
+        for info in proto.graph.value_info:
+            if info.name == weight.name:
+                info.name = name
+        tensors[name] = weight
+        weight.name = node.input[1] = name
+
+
+def _module_path(node: onnx.NodeProto) -> str:
+    """Return the path of the innermost module that a node came from, "" where torch does not say."""
+    told = next((entry.value for entry in node.metadata_props if entry.key == SCOPES), "[]")
+    scopes = ast.literal_eval(told)
+    return str(scopes[-2]) if len(scopes) > 1 else ""
 
 
 def _at_least_two_rows(value: Array, axes: Mapping[int, str]) -> Array:

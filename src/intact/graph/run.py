@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -31,6 +32,9 @@ ORT_ERRORS: tuple[type[Exception], ...] = (
 WRONG_OPTIMIZERS = ("Pad_Fusion",)
 """onnxruntime 1.31 takes zeros that a Pad puts before a MaxPool for minus infinity, and fails on wide ones."""
 
+THREADS = "INTACT_THREADS"
+"""Environment variable with the threads of a float run that names none; onnxruntime takes every core without it."""
+
 
 class Runner:
     """A float model ready to run, giving its outputs or any named values inside it."""
@@ -45,7 +49,7 @@ class Runner:
                 proto.graph.output.add(name=name)
         options = ort.SessionOptions()
         options.log_severity_level = 4  # failures come back as exceptions
-        options.intra_op_num_threads = threads
+        options.intra_op_num_threads = threads or int(os.environ.get(THREADS, "0"))
         try:
             self._session = ort.InferenceSession(
                 proto.SerializeToString(),

@@ -86,7 +86,7 @@ def _header(built: Built) -> dict[str, Any]:
         "profile": profile(built),
         "rows_apart": built.rows_apart,
         "encodings": {name: _encoding(value) for name, value in sorted(built.encodings.items())},
-        "layers": {layer.name: {"bits": layer.weights.bits, "op": layer.op} for layer in built.layers},
+        "layers": {layer.name: {"bits": layer.bits, "op": layer.op} for layer in built.layers},
         "vectors": built.vectors.to_json(),
     }
 

@@ -122,6 +122,7 @@ def build(
     measure_costs: bool = False,
     require_pass: bool = False,
     progress: Progress = silent,
+    drafted: Draft | None = None,
 ) -> Built:
     """Build an integer model from a float one, check it, and write it if asked.
 
@@ -137,6 +138,7 @@ def build(
         measure_costs: Measure what each layer costs even if the check passes.
         require_pass: Refuse an inconclusive or missing check too.
         progress: Called with (stage, done, total).
+        drafted: The integers, where training made them already; `recipe` is not looked at then.
 
     Returns:
         The build, its check passed or inconclusive (`built.verdict` says which).
@@ -157,7 +159,7 @@ def build(
     _refuse_texts(recipients, signer)
     names = None if engines is None else tuple(engines)
     options = Options(max_drop=max_drop, threads=threads, engines=names, measure_costs=measure_costs, progress=progress)
-    built = _finish(spec, draft(spec, recipe or Recipe(), progress), options)
+    built = _finish(spec, drafted or draft(spec, recipe or Recipe(), progress), options)
     _refuse_failed(built, require_pass=require_pass)
     return built if target is None else _write(built, target, recipients, signer)
 
@@ -261,7 +263,14 @@ def _layers(made: Draft, *, measure_costs: bool, progress: Progress) -> tuple[La
     layers = describe(made.plan, made.emission, made.encodings, made.statistics, some)
     if not measure_costs:
         return layers
-    found = costs(made.plan, made.emission, made.statistics, some, lambda done, total: progress("costs", done, total))
+    found = costs(
+        made.plan,
+        made.emission,
+        made.encodings,
+        made.statistics,
+        some,
+        lambda done, total: progress("costs", done, total),
+    )
     return tuple(replace(layer, cost=found.get(layer.name)) for layer in layers)
 
 

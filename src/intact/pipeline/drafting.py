@@ -15,6 +15,7 @@ from intact.compress.emit import Emission, emit
 from intact.compress.encodings import Encoding, choose_encodings
 from intact.compress.plan import Plan, observed, plan
 from intact.compress.recipe import Recipe
+from intact.compress.sequence import solve_layers
 from intact.errors import UsageError
 from intact.graph.normalise import normalise
 from intact.graph.program import Program
@@ -91,10 +92,9 @@ def draft(spec: Spec, recipe: Recipe, progress: Progress) -> Draft:
     made = plan(graph, recipe)
     data = _calibration(spec, graph, made)
     statistics = _observe(made, data, progress)
-    progress("solve", 0, 1)
     encodings = choose_encodings(made, statistics)
-    emission = emit(made, encodings)
-    progress("solve", 1, 1)
+    solutions = solve_layers(made, encodings, data, progress=lambda done, total: progress("solve", done, total))
+    emission = emit(made, encodings, solutions)
     return Draft(
         source=proto,
         source_sha256=hashlib.sha256(proto.SerializeToString(deterministic=True)).hexdigest(),

@@ -14,6 +14,7 @@ from intact.compress.emit import Emission, emit
 from intact.compress.encodings import Encoding, choose_encodings
 from intact.compress.plan import Plan, plan
 from intact.compress.recipe import Override
+from intact.compress.sequence import solve_layers, still_good
 from intact.graph.run import Runner
 from intact.numbers import Affine
 
@@ -27,7 +28,8 @@ class LayerFacts:
     Args:
         name: The layer.
         op: Its float operator.
-        weights: Code of its weights, a scale per output channel.
+        weights: Code of the weights that run, a scale per output channel.
+        bits: Width of the codes behind them.
         weight_low, weight_high: Range of its float weights.
         weight_bytes: Bytes of its weight codes.
         source: Code of its input.
@@ -39,6 +41,7 @@ class LayerFacts:
     name: str
     op: str
     weights: Affine
+    bits: int
     weight_low: float
     weight_high: float
     weight_bytes: int
@@ -69,6 +72,7 @@ def describe(
                 name=step.layer,
                 op=step.nodes[0].op,
                 weights=codes.encoding,
+                bits=emission.solutions[step.layer].bits,
                 weight_low=float(weight.min()),
                 weight_high=float(weight.max()),
                 weight_bytes=codes.q.nbytes,
@@ -121,6 +125,7 @@ def sqnr_db(signal: Array, other: Array) -> float:
 def costs(
     made: Plan,
     emission: Emission,
+    encodings: Mapping[str, Encoding],
     statistics: Mapping[str, Statistics],
     data: Mapping[str, Array],
     progress: Callable[[int, int], None],
@@ -135,7 +140,9 @@ def costs(
         override = Override(pattern=step.layer.replace("[", "[[]"), settings={"weights": "float"})
         recipe = replace(made.recipe, profile="auto", layout=made.layout, overrides=(*made.recipe.overrides, override))
         without = plan(made.graph, recipe)
-        graph = emit(without, choose_encodings(without, statistics)).graph
+        changed = choose_encodings(without, statistics)
+        kept = still_good(without, encodings, changed, emission.solutions)
+        graph = emit(without, changed, solve_layers(without, changed, (), known=kept)).graph
         found[step.layer] = 1.0 - _error(reference, Runner(graph)(data), names) / whole if whole else 0.0
     progress(len(made.layers), len(made.layers))
     return found

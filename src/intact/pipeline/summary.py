@@ -115,7 +115,7 @@ def to_json(built: Built) -> dict[str, Any]:
         "layers": {
             layer.name: {
                 "op": layer.op,
-                "bits": layer.weights.bits,
+                "bits": layer.bits,
                 "sqnr_db": layer.output_sqnr_db,
                 "cost": layer.cost,
             }

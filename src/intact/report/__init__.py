@@ -13,7 +13,8 @@ from intact.report.data import (
     spanning,
     to_json,
 )
-from intact.report.from_build import tell, write
+from intact.report.from_build import tell, write, write_tuned
+from intact.report.pareto import Mark, Pareto, pareto_of
 from intact.report.render import render
 
 __all__ = [
@@ -22,13 +23,17 @@ __all__ = [
     "KeptFloat",
     "Latency",
     "Layer",
+    "Mark",
+    "Pareto",
     "ReportData",
     "Reproduction",
     "Sizes",
     "Span",
+    "pareto_of",
     "render",
     "spanning",
     "tell",
     "to_json",
     "write",
+    "write_tuned",
 ]

@@ -14,6 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 from intact.compress.check import Verdict
 from intact.errors import UsageError
 from intact.numbers import Affine
+from intact.report.pareto import Pareto
 
 FORMAT_VERSION = 1
 """Version of the JSON form."""
@@ -205,6 +206,7 @@ class ReportData:
         engines: Engines on the build host.
         artifact: The sealed file.
         reproduction: How to build it again.
+        pareto: What could be had for what, where it was tuned.
     """
 
     model: str
@@ -221,6 +223,7 @@ class ReportData:
     engines: tuple[Engine, ...] = ()
     artifact: Artifact | None = None
     reproduction: Reproduction | None = None
+    pareto: Pareto | None = None
 
 
 def spanning(encoding: Affine, low: ArrayLike, high: ArrayLike) -> Span:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from intact import engine, seal
 from intact.engine import CONFORMS
@@ -24,7 +26,11 @@ from intact.report.data import (
     Sizes,
     spanning,
 )
+from intact.report.pareto import pareto_of
 from intact.report.render import render
+
+if TYPE_CHECKING:
+    from intact.tuning import Tuned
 
 MAX_NAMES = 3
 """Operators of one kind told by name."""
@@ -33,6 +39,12 @@ MAX_NAMES = 3
 def write(built: Built, path: Path, *, timings: Sequence[Timing] = (), command: str = "") -> None:
     """Write the report of `built` to `path` as one self-contained HTML file."""
     path.write_text(render(tell(built, timings=timings, command=command)), encoding="utf-8")
+
+
+def write_tuned(tuned: Tuned, path: Path, *, timings: Sequence[Timing] = (), command: str = "") -> None:
+    """Write the report of a tuning: that of its build, and the front it lies on."""
+    data = replace(tell(tuned.built, timings=timings, command=command), pareto=pareto_of(tuned.front, tuned.chosen))
+    path.write_text(render(data), encoding="utf-8")
 
 
 def tell(built: Built, *, timings: Sequence[Timing] = (), command: str = "") -> ReportData:

@@ -13,6 +13,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from intact.report import plots
 from intact.report.data import Latency, Layer, ReportData
+from intact.report.pareto import picture
 
 COSTLIEST = 5
 """How many layers the list of the costliest names."""
@@ -139,4 +140,5 @@ def _environment() -> Environment:
     environment.globals.update(
         bar=plots.bar, span=plots.span, interval=plots.interval, ratio=ratio_in_words, between=range_in_words
     )
+    environment.globals.update(pareto=picture)
     return environment

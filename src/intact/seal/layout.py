@@ -7,6 +7,7 @@ import struct
 from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
+import ml_dtypes
 import numpy as np
 
 from intact.crypto.chunked import PREFIX_BYTES, WIRE_CHUNK_BYTES
@@ -56,26 +57,32 @@ DTYPES: Final = {
 }
 """Tensor types by their safetensors name."""
 
+NIBBLES: Final = {"I4": np.dtype(ml_dtypes.int4), "U4": np.dtype(ml_dtypes.uint4)}
+"""Types that a program may hold and safetensors does not know: one element a byte, in its lower half."""
+
+TENSOR_DTYPES: Final = {**DTYPES, **NIBBLES}
+"""Every type that a tensor may have before it is stored."""
+
 
 def dtype_name(dtype: np.dtype[Any]) -> str | None:
-    """Return the safetensors name of `dtype`, whatever its byte order, or None when an artifact cannot hold it."""
-    return next((name for name, known in DTYPES.items() if known == dtype.newbyteorder("<")), None)
+    """Return the name of `dtype`, whatever its byte order, or None when an artifact cannot hold it."""
+    return next((name for name, known in TENSOR_DTYPES.items() if known == dtype.newbyteorder("<")), None)
 
 
 def nbytes(dtype: str, shape: Sequence[int], where: str) -> int:
-    """Return the size of a tensor.
+    """Return the size of a tensor, nibbles taking a byte each.
 
     Raises:
         IntegrityError: The type is unknown, or the shape has more than 32 axes, a negative one, or more elements than
             any file this format can hold.
     """
-    if dtype not in DTYPES:
+    if dtype not in TENSOR_DTYPES:
         raise IntegrityError(f"{where} has unknown type {dtype!a}")
     if len(shape) > MAX_RANK or any(extent < 0 for extent in shape):
         raise IntegrityError(f"{where} has an impossible shape")
     if math.prod(extent for extent in shape if extent) > MAX_EXTENT:
         raise IntegrityError(f"{where} has a shape beyond 2^42 elements")
-    return DTYPES[dtype].itemsize * math.prod(shape)
+    return int(TENSOR_DTYPES[dtype].itemsize) * math.prod(shape)
 
 
 def index(tensors: Sequence[tuple[str, Sequence[int]]]) -> bytes:

@@ -29,11 +29,11 @@ class Blob:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Entry:
-    """One tensor of weights.safetensors as that file declares it, ciphertext when the artifact is sealed.
+    """One tensor of weights.safetensors as that file declares it.
 
     Args:
-        dtype: safetensors type; "U8" for ciphertext.
-        shape: Extents; (size,) for ciphertext.
+        dtype: safetensors type; "U8" for ciphertext, and for a tensor stored in another form than raw.
+        shape: Extents; (size,) for these.
         segments: SHA-256 of each `layout.segments` piece, in order.
     """
 
@@ -124,6 +124,8 @@ def _check(manifest: Manifest) -> None:
     digests = [manifest.header.sha256, manifest.lineage.sha256, manifest.key_commitment or "0" * 64]
     for number, entry in enumerate(manifest.tensors):
         size = layout.nbytes(entry.dtype, entry.shape, f"tensor {number} in manifest.json")
+        if entry.dtype in layout.NIBBLES:
+            raise IntegrityError(f"tensor {number} in manifest.json has type {entry.dtype!a}, unknown to safetensors")
         if len(entry.segments) != layout.segment_count(size, sealed=manifest.sealed):
             raise IntegrityError(f"tensor {number} in manifest.json has another number of digests than its size needs")
         if manifest.sealed and (entry.dtype, entry.shape) != ("U8", (size,)):

@@ -14,7 +14,7 @@ from intact.graph import Program
 from intact.seal import layout, signing, weights, wrapping
 from intact.seal.derivation import Keyring
 from intact.seal.folder import Folder, open_folder
-from intact.seal.header import Header, split
+from intact.seal.header import Header, TensorSpec, split
 from intact.seal.manifest import Blob, Manifest
 from intact.seal.payload import Payload
 from intact.seal.recipient import Identity
@@ -31,6 +31,7 @@ class Inspection:
         signed_by: SHA-256 of the key that model.sig claims, or None when there is no signature.
         recipients: How many recipients keys.age lists; 0 when not sealed.
         sizes: Size of each file in bytes, by name.
+        tensors: What the tensors are and how they are stored; None when sealed.
     """
 
     manifest: Manifest
@@ -38,6 +39,7 @@ class Inspection:
     signed_by: str | None
     recipients: int
     sizes: Mapping[str, int]
+    tensors: tuple[TensorSpec, ...] | None
 
 
 def read(
@@ -113,10 +115,12 @@ def inspect(path: Path) -> Inspection:
 
     Raises:
         UsageError: There is no artifact at `path`.
-        IntegrityError: The files are not those of an artifact, or manifest, lineage or signature cannot be read.
+        IntegrityError: The files are not those of an artifact, or manifest, lineage, signature or the header of a plain
+            artifact cannot be read.
     """
     with open_folder(path) as folder:
         manifest = Manifest.from_bytes(folder.read(layout.MANIFEST))
+        _refuse_other_suite(manifest, folder)
         signed_by = signing.Signature.from_bytes(folder.read(layout.SIGNATURE)).key if folder.signed else None
         return Inspection(
             manifest=manifest,
@@ -124,6 +128,7 @@ def inspect(path: Path) -> Inspection:
             signed_by=signed_by,
             recipients=wrapping.count_recipients(folder.read(layout.KEYS)) if folder.sealed else 0,
             sizes=dict(folder.sizes),
+            tensors=None if manifest.sealed else _read_header(folder, manifest, None)[0].tensors,
         )
 
 
@@ -133,9 +138,14 @@ def _accept(folder: Folder, signers: Sequence[VerifyingKey], *, allow_unsigned: 
     signature = folder.read(layout.SIGNATURE) if folder.signed else None
     signing.check(data, signature, signers, allow_unsigned=allow_unsigned)
     manifest = Manifest.from_bytes(data)
+    _refuse_other_suite(manifest, folder)
+    return manifest
+
+
+def _refuse_other_suite(manifest: Manifest, folder: Folder) -> None:
+    """Raise IntegrityError unless the manifest goes with the files that are there."""
     if manifest.sealed != folder.sealed:
         raise IntegrityError("manifest.json is of another suite than the files beside it")
-    return manifest
 
 
 def _unlock(folder: Folder, manifest: Manifest, identities: Sequence[Identity]) -> Keyring | None:

@@ -1,4 +1,4 @@
-"""The tensors of an artifact: one pass from disk through digest and decryption into the engine's buffers.
+"""The tensors of an artifact: one pass from disk through digest and decryption, then decoded into the engine's buffers.
 
 Every segment is read once into private memory, its digest is checked there, and the same bytes are then decrypted, so
 that nothing is decrypted which the signature does not cover, and changing the file meanwhile gains nothing. Segments
@@ -7,28 +7,32 @@ are spread over threads; reading, digest and decryption all release the GIL.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from queue import Empty, SimpleQueue
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 
 from intact.crypto import Secret, sha256
-from intact.crypto.chunked import CHUNK_BYTES, PREFIX_BYTES, WIRE_CHUNK_BYTES, Opener, plain_size, seal, sealed_size
+from intact.crypto.chunked import (
+    CHUNK_BYTES,
+    PREFIX_BYTES,
+    WIRE_CHUNK_BYTES,
+    Opener,
+    plain_size,
+    refusal,
+    seal,
+    sealed_size,
+)
 from intact.errors import IntegrityError
 from intact.seal import layout
 from intact.seal.folder import Folder
 from intact.seal.header import TensorSpec
 from intact.seal.manifest import Entry, Manifest
 from intact.seal.staging import write_file
-
-ALIGNMENT_BYTES = 64
-MAX_WORKERS = 8
+from intact.seal.tensors import StoredTensor, allocate, restore
+from intact.seal.threads import spread
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,38 +54,29 @@ class Segment:
     sha256: str
 
 
-def as_bytes(array: NDArray[Any]) -> memoryview:
-    """Return the bytes of `array`, little-endian and in C order, without a copy when it lies so already."""
-    little = np.ascontiguousarray(array, dtype=array.dtype.newbyteorder("<"))
-    return little.reshape(-1).view(np.uint8).data
-
-
-def write(
-    path: Path, tensors: Sequence[memoryview], specs: Sequence[TensorSpec], keys: Sequence[Secret]
-) -> list[Entry]:
+def write(path: Path, tensors: Sequence[StoredTensor], keys: Sequence[Secret]) -> list[Entry]:
     """Write weights.safetensors.
 
     Args:
         path: The new file.
-        tensors: Bytes of each tensor, in file order.
-        specs: What they are.
+        tensors: The tensors, in file order.
         keys: Key of each; empty for a plain artifact.
 
     Returns:
         The manifest's entry for each tensor.
     """
     kinds = [
-        ("U8", (sealed_size(len(data)),)) if keys else (spec.dtype, spec.shape)
-        for spec, data in zip(specs, tensors, strict=True)
+        ("U8", (sealed_size(len(each.data)),)) if keys else each.spec.file_kind(len(each.data)) for each in tensors
     ]
     entries: list[Entry] = []
 
     def pieces() -> Iterator[bytes | memoryview]:
         yield layout.index(kinds)
         for number, (dtype, shape) in enumerate(kinds):
-            data = memoryview(seal(keys[number], tensors[number])) if keys else tensors[number]
+            plain = tensors[number].data
+            data = memoryview(seal(keys[number], plain)) if keys else plain
             digests = [sha256(data[start:end]) for start, end in layout.segments(len(data), sealed=bool(keys))]
-            entries.append(Entry(dtype=dtype, shape=tuple(shape), segments=tuple(digests)))
+            entries.append(Entry(dtype=dtype, shape=shape, segments=tuple(digests)))
             yield data
 
     write_file(path, pieces())
@@ -102,22 +97,23 @@ def check(folder: Folder, manifest: Manifest) -> None:
 
 
 def read(folder: Folder, manifest: Manifest, specs: Sequence[TensorSpec], keys: Sequence[Secret]) -> list[NDArray[Any]]:
-    """Read, check and decrypt every tensor.
+    """Read, check, decrypt and decode every tensor.
 
     Args:
         folder: The open artifact.
         manifest: Its manifest, accepted.
-        specs: What the tensors are, from the header.
+        specs: What the tensors are, from the header; `check_kinds` accepted them.
         keys: Key of each; empty for a plain artifact.
 
     Returns:
-        Read-only arrays in file order, each aligned to 64 bytes, all in one fresh allocation.
+        Read-only arrays in file order, each aligned to 64 bytes, in fresh memory.
 
     Raises:
-        IntegrityError: The file is not what the manifest describes, or does not open under `keys`.
+        IntegrityError: The file is not what the manifest describes, does not open under `keys`, or holds something else
+            than the header says.
     """
     plan = _plan(manifest, _check_index(folder, manifest))
-    blocks = _allocate(specs)
+    blocks = allocate([_stored_size(manifest, entry) for entry in manifest.tensors])
     views = [block.data for block in blocks]
     openers: dict[int, Opener] = {}
 
@@ -134,27 +130,31 @@ def read(folder: Folder, manifest: Manifest, specs: Sequence[TensorSpec], keys: 
         plain = views[number][first * CHUNK_BYTES : (first + layout.SEGMENT_CHUNKS) * CHUNK_BYTES]
         openers[number].open_run(first, wire, plain)
 
-    if manifest.sealed:
-        _spread([segment for segment in plan if segment.start == 0], decrypt)  # these hold the prefixes
-        _spread([segment for segment in plan if segment.start > 0], decrypt)
-    else:
+    if not manifest.sealed:
         _spread(plan, take)
-    for block in blocks:
-        block.flags.writeable = False
-    return [
-        block.view(layout.DTYPES[spec.dtype]).reshape(spec.shape) for block, spec in zip(blocks, specs, strict=True)
-    ]
+        return restore(specs, blocks)
+    _spread([segment for segment in plan if segment.start == 0], decrypt)  # these hold the prefixes
+    _spread([segment for segment in plan if segment.start > 0], decrypt)
+    try:
+        return restore(specs, blocks)
+    except IntegrityError:
+        raise refusal() from None  # what is wrong with the plaintext is nobody's business
 
 
 def check_kinds(manifest: Manifest, specs: Sequence[TensorSpec]) -> None:
-    """Raise IntegrityError unless the manifest and the header speak of the same tensors."""
+    """Raise IntegrityError unless the manifest and the header speak of the same tensors, of sizes that go together."""
     if len(specs) != len(manifest.tensors):
         raise IntegrityError("header and manifest.json do not have the same tensors")
     for spec, entry in zip(specs, manifest.tensors, strict=True):
-        size = layout.nbytes(spec.dtype, spec.shape, "tensor in the header")
-        same = plain_size(entry.shape[0]) == size if manifest.sealed else spec.shape == entry.shape
-        if not same or (not manifest.sealed and spec.dtype != entry.dtype):
+        size = _stored_size(manifest, entry)
+        spec.check(size)
+        if not manifest.sealed and spec.file_kind(size) != (entry.dtype, entry.shape):
             raise IntegrityError("header and manifest.json do not have the same tensors")
+
+
+def _stored_size(manifest: Manifest, entry: Entry) -> int:
+    """Return the bytes of a tensor as stored, before encryption."""
+    return plain_size(entry.shape[0]) if manifest.sealed else layout.nbytes(entry.dtype, entry.shape, "tensor")
 
 
 def _check_index(folder: Folder, manifest: Manifest) -> int:
@@ -196,37 +196,7 @@ def _fetch(folder: Folder, segment: Segment, out: memoryview) -> memoryview:
     return data
 
 
-def _allocate(specs: Sequence[TensorSpec]) -> list[NDArray[np.uint8]]:
-    """Return the uninitialised bytes of each of `specs`, aligned, all in one allocation."""
-    sizes = [layout.nbytes(spec.dtype, spec.shape, "tensor in the header") for spec in specs]
-    steps = [-(-size // ALIGNMENT_BYTES) * ALIGNMENT_BYTES for size in sizes]
-    memory = np.empty(sum(steps) + ALIGNMENT_BYTES, np.uint8)
-    start, blocks = -memory.ctypes.data % ALIGNMENT_BYTES, []
-    for size, step in zip(sizes, steps, strict=True):
-        blocks.append(memory[start : start + size])
-        start += step
-    return blocks
-
-
 def _spread(plan: Sequence[Segment], work: Callable[[Segment, memoryview], None]) -> None:
-    """Do `work` for every segment of `plan`, on a few threads when there is enough of it, each with its own scratch."""
-    queue: SimpleQueue[Segment] = SimpleQueue()
-    for segment in plan:
-        queue.put(segment)
-    scratch_bytes = max((segment.end - segment.start for segment in plan), default=0)
-
-    def drain(_: int) -> None:
-        scratch = memoryview(bytearray(scratch_bytes))
-        try:
-            while True:
-                work(queue.get_nowait(), scratch)
-        except Empty:
-            return
-
-    enough = sum(segment.end - segment.start for segment in plan) >= layout.SEGMENT_BYTES
-    workers = min(len(plan), len(os.sched_getaffinity(0)), MAX_WORKERS) if enough else 1
-    if workers == 1:
-        drain(0)
-        return
-    with ThreadPoolExecutor(workers) as pool:
-        list(pool.map(drain, range(workers)))
+    """Do `work` for every segment of `plan`, each thread with a scratch of its own that holds any segment."""
+    sizes = [segment.end - segment.start for segment in plan]
+    spread(plan, work, lambda: memoryview(bytearray(max(sizes, default=0))), size_bytes=sum(sizes))

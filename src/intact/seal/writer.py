@@ -16,6 +16,7 @@ from intact.seal.manifest import FORMAT, SUITE_PLAIN, SUITE_SEALED, Blob, Entry,
 from intact.seal.payload import Payload
 from intact.seal.recipient import Recipient
 from intact.seal.staging import staged, write_file
+from intact.seal.tensors import store
 from intact.wire import encode
 from intact.wire.canonical import SAFE_INTEGER
 
@@ -49,7 +50,8 @@ def write(
     artifact = secrets.token_hex(16) if artifact is None else artifact
     if not is_artifact_id(artifact) or not 1 <= revision <= SAFE_INTEGER:
         raise UsageError(f"artifact {artifact!a:.40}, revision {revision}: wanted 32 hex digits, and a count from 1")
-    specs, tensors = _describe(payload)
+    tensors = store(payload.program)
+    specs = [each.spec for each in tensors]
     lineage = encode(payload.lineage)
     header = _header(payload, specs, lineage)
     keyring, keys = None, []
@@ -58,7 +60,7 @@ def write(
         header = seal(keyring.header, header)
         keys = keyring.tensors((spec.dtype, spec.shape) for spec in specs)
     with staged(out) as part:
-        entries = weights.write(part / layout.WEIGHTS, tensors, specs, keys)
+        entries = weights.write(part / layout.WEIGHTS, tensors, keys)
         manifest = _manifest(artifact, revision, keyring, header, lineage, entries, payload.card)
         files = {manifest.header_name: header, layout.LINEAGE: lineage, layout.MANIFEST: manifest.to_bytes()}
         if keyring is not None:
@@ -67,31 +69,6 @@ def write(
             files[layout.SIGNATURE] = signing.sign(files[layout.MANIFEST], signer)
         _write_files(part, files)
     return manifest
-
-
-def _describe(payload: Payload) -> tuple[list[TensorSpec], list[memoryview]]:
-    """Return what the tensors are and their bytes, in file order: wide types first, for alignment, then by name.
-
-    Raises:
-        UsageError: A tensor's type or rank cannot be stored, or there are too many.
-    """
-    if len(payload.program.tensors) > layout.MAX_TENSORS:
-        raise UsageError(f"program has {len(payload.program.tensors)} tensors, {layout.MAX_TENSORS} are allowed")
-    arrays = sorted(payload.program.tensors.items(), key=lambda item: (-item[1].dtype.itemsize, item[0]))
-    specs, tensors = [], []
-    for name, array in arrays:
-        dtype = layout.dtype_name(array.dtype)
-        if dtype is None:
-            raise UsageError(
-                f"tensor {name!a} has type {array.dtype}, which an artifact cannot hold",
-                hint=f"store it as one of {', '.join(layout.DTYPES)}",
-            )
-        if array.ndim > layout.MAX_RANK:
-            raise UsageError(f"tensor {name!a} has {array.ndim} axes, {layout.MAX_RANK} are allowed")
-        data = weights.as_bytes(array)
-        specs.append(TensorSpec(name=name, dtype=dtype, shape=array.shape, sha256=sha256(data)))
-        tensors.append(data)
-    return specs, tensors
 
 
 def _header(payload: Payload, specs: Sequence[TensorSpec], lineage: bytes) -> bytes:

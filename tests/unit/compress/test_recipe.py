@@ -108,7 +108,7 @@ BAD = {
     "smoothing over one": ("smoothing = 2", "smoothing is 2"),
     "smoothing by a word": ('smoothing = "strong"', "smoothing is 'strong'"),
     "smoothing is no number": ("smoothing = nan", "smoothing is nan"),
-    "embeddings of four bits": ("embeddings = 4", "embeddings is 4"),
+    "embeddings of nine bits": ("embeddings = 9", "embeddings is 9"),
     "a bad override": ('[layers."a"]\nactivations = "x"', "activations is 'x'"),
 }
 
@@ -153,7 +153,7 @@ def graph(recipe: Recipe) -> object:
 def test_overrides_reach_the_layers_they_name() -> None:
     recipe = from_toml('[layers.body]\nweights = 4\n[layers."h*"]\nweights = 2')
     solutions = compress(cnn(), {"x": X}, recipe).emission.solutions
-    assert {name: solution.codes.encoding.bits for name, solution in solutions.items()} == {
+    assert {name: solution.bits for name, solution in solutions.items()} == {
         "stem": 8,
         "body": 4,
         "head": 2,

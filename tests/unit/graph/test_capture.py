@@ -81,3 +81,28 @@ def test_read_only_examples_are_taken_without_a_warning() -> None:
     example = X[:2].copy()
     example.setflags(write=False)
     assert capture(Net(), {"image": example}).graph.node
+
+
+class Gated(nn.Module):
+    """Products without bias, one weight used twice, one that no module holds."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.gate = nn.ModuleList([nn.Linear(6, 6, bias=False)])
+        self.twice = nn.Linear(6, 6, bias=False)
+        self.loose = nn.Parameter(torch.eye(6))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.gate[0](self.twice(self.twice(x))) @ self.loose
+
+
+def test_a_product_without_bias_is_called_after_its_module() -> None:
+    module, x = Gated().eval(), data(3, 4, 5, 6)
+    proto = capture(module, {"x": x})
+    onnx.checker.check_model(proto, full_check=True)
+    assert "gate.0.weight" in {tensor.name for tensor in proto.graph.initializer}
+    users = [node.input[1] for node in proto.graph.node if node.op_type == "MatMul"]
+    assert len(users) == 4
+    assert len({name for name in users if name.startswith("twice")}) in (0, 1)
+    with torch.no_grad():
+        np.testing.assert_allclose(run(module, {"x": x}, {"x": x}), module(torch.from_numpy(x)).numpy(), atol=1e-6)

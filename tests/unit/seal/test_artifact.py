@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable
 from pathlib import Path
 
+import ml_dtypes
 import numpy as np
 import pytest
 import safetensors.numpy
@@ -16,8 +18,10 @@ from intact import seal
 from intact.crypto.chunked import sealed_size
 from intact.errors import AccessError, IntegrityError, UsageError
 from intact.graph import Program
+from intact.numbers import storage
 from intact.seal.recipient import KeyPair
 from intact.seal.recipients import x25519
+from intact.seal.tensors import store
 from intact.wire import decode, encode
 
 
@@ -97,16 +101,49 @@ def test_a_sealed_file_is_safetensors_of_ciphertext(tmp_path: Path, payload: sea
     found = safetensors.numpy.load_file(tmp_path / "m" / "weights.safetensors")
     assert sorted(found) == [f"t{number:05d}" for number in range(len(payload.program.tensors))]
     assert all(tensor.dtype == np.uint8 for tensor in found.values())
-    sizes = sorted(sealed_size(tensor.nbytes) for tensor in payload.program.tensors.values())
+    sizes = sorted(sealed_size(len(each.data)) for each in store(payload.program))
     assert sorted(tensor.nbytes for tensor in found.values()) == sizes
 
 
-def test_a_plain_file_is_safetensors_of_the_tensors(tmp_path: Path, payload: seal.Payload) -> None:
+def test_a_plain_file_is_safetensors_of_the_tensors_as_stored(tmp_path: Path, payload: seal.Payload) -> None:
     seal.write(payload, tmp_path / "m")
-    found = safetensors.numpy.load_file(tmp_path / "m" / "weights.safetensors")
-    head = decode((tmp_path / "m" / "header.bin").read_bytes().partition(b"\n")[0], where="header")
-    for number, spec in enumerate(head["tensors"]):
-        np.testing.assert_array_equal(found[f"t{number:05d}"], payload.program.tensors[spec["name"]], strict=True)
+    found, forms = safetensors.numpy.load_file(tmp_path / "m" / "weights.safetensors"), set()
+    specs = seal.inspect(tmp_path / "m").tensors
+    assert specs is not None
+    for number, spec in enumerate(specs):
+        tensor = found[f"t{number:05d}"]
+        forms.add(spec.form)
+        if spec.form == "raw":
+            np.testing.assert_array_equal(tensor, payload.program.tensors[spec.name], strict=True)
+        else:
+            assert (tensor.dtype, tensor.ndim) == (np.uint8, 1)
+            assert tensor.nbytes < payload.program.tensors[spec.name].nbytes
+    assert forms == {"raw", *storage.forms.forms()}
+
+
+def test_only_a_plain_artifact_says_how_its_tensors_are_stored(
+    tmp_path: Path, payload: seal.Payload, owner: KeyPair
+) -> None:
+    seal.write(payload, tmp_path / "m", recipients=[owner.recipient])
+    assert seal.inspect(tmp_path / "m").tensors is None
+
+
+def test_digests_are_of_the_tensors_whatever_their_form(tmp_path: Path, payload: seal.Payload) -> None:
+    seal.write(payload, tmp_path / "m")
+    for spec in seal.inspect(tmp_path / "m").tensors or ():
+        tensor = payload.program.tensors[spec.name]
+        plain = tensor.astype(np.uint8) & 15 if spec.dtype in ("I4", "U4") else tensor
+        assert spec.sha256 == hashlib.sha256(plain.tobytes()).hexdigest()
+
+
+def test_the_other_half_of_a_nibble_means_nothing(tmp_path: Path) -> None:
+    codes = np.arange(256, dtype=np.uint8)
+    for name, dtype in (("I4", ml_dtypes.int4), ("U4", ml_dtypes.uint4)):
+        program = Program(model=b"", tensors={"w": codes.view(dtype)})
+        seal.write(seal.Payload(program=program, header={}, card={}, lineage={}), tmp_path / name)
+        found = seal.read(tmp_path / name, allow_unsigned=True).program.tensors["w"]
+        assert found.dtype == dtype
+        assert np.array_equal(found.view(np.uint8), codes & 15)
 
 
 def test_a_program_without_tensors_comes_back(tmp_path: Path, owner: KeyPair) -> None:

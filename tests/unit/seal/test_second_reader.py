@@ -8,17 +8,20 @@ import json
 from pathlib import Path
 from typing import Any
 
+import ml_dtypes
 import numpy as np
 import pyrage
+import zstandard
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from intact import seal
 from intact.seal.recipient import KeyPair
 
+INT4, UINT4 = np.dtype(ml_dtypes.int4), np.dtype(ml_dtypes.uint4)
 DTYPES = dict(
     zip(
-        ["BOOL", "U8", "I8", "U16", "I16", "F16", "U32", "I32", "F32", "U64", "I64", "F64"],
-        ["?", "u1", "i1", "<u2", "<i2", "<f2", "<u4", "<i4", "<f4", "<u8", "<i8", "<f8"],
+        ["BOOL", "U8", "I8", "U16", "I16", "F16", "U32", "I32", "F32", "U64", "I64", "F64", "I4", "U4"],
+        ["?", "u1", "i1", "<u2", "<i2", "<f2", "<u4", "<i4", "<f4", "<u8", "<i8", "<f8", INT4, UINT4],
         strict=True,
     )
 )
@@ -51,6 +54,79 @@ def open_message(key: bytes, message: bytes) -> bytes:  # section 4, messages
     return plain
 
 
+def unframe(frame: bytes) -> bytes:
+    return zstandard.ZstdDecompressor().decompress(frame)
+
+
+def unpack(data: bytes, bits: int, count: int) -> list[int]:  # section 9, packed codes
+    padded, start = (count + 7) // 8 * 8, 0
+    codes = [0] * padded
+    for width in {7: (4, 2, 1), 6: (4, 2), 5: (4, 1), 3: (2, 1)}.get(bits, (bits,)):
+        size = width * padded // 8
+        for i in range(padded):
+            codes[i] = codes[i] << width | data[start + i % size] >> width * (i // size) & (1 << width) - 1
+        start += size
+    assert (start, codes[count:]) == (len(data), [0] * (padded - count))
+    return codes[:count]
+
+
+def expand_form(data: bytes, spec: dict[str, Any]) -> bytes:  # sections 8 and 9
+    form, given, shape, size = spec["form"], spec["parameters"], spec["shape"], np.dtype(DTYPES[spec["dtype"]]).itemsize
+    if form == "raw":
+        return data
+    rows, columns = (shape[0] if shape else 1), int(np.prod(shape[1:]))
+    step = max(1, 262144 // columns)
+    chunks = [min(step, rows - start) * columns for start in range(0, rows, step)]
+    pieces = cut(data, {"zstd": len(chunks), "planes": size * len(chunks), "codes": 1 + len(chunks)}, spec, len(chunks))
+    if form == "zstd":
+        return b"".join(pieces)
+    if form == "planes":
+        chunked = [pieces[start : start + size] for start in range(0, len(pieces), size)]
+        return b"".join(np.array([list(plane) for plane in planes], np.uint8).T.tobytes() for planes in chunked)
+    factors = [1] * (rows * columns)
+    if form != "codes" and given["group"]:
+        factors = multipliers(pieces.pop(0), pieces.pop(0), given, rows, columns)
+    book, values = pieces.pop(0), []
+    assert len(book) == given["values"] * size
+    for count in chunks:
+        if form == "sparse":
+            mask = pieces.pop(0)
+            kept = [mask[i // 8] >> i % 8 & 1 for i in range(8 * len(mask))]
+            assert (len(mask), sum(kept[count:])) == ((count + 7) // 8, 0)
+            codes = iter(unpack(pieces.pop(0), given["bits"], sum(kept)))
+            values += [book[next(codes)] if bit else 0 for bit in kept[:count]]
+        else:
+            indices = unpack(pieces.pop(0), given["bits"], count)
+            values += [book[i * size : (i + 1) * size] for i in indices]
+    if size > 1:
+        return b"".join(values)
+    plain = [int.from_bytes(value, "little") if isinstance(value, bytes) else value for value in values]
+    return bytes(factor * value % 256 for factor, value in zip(factors, plain, strict=True))
+
+
+def cut(data: bytes, counts: dict[str, int], spec: dict[str, Any], chunks: int) -> list[bytes]:
+    """Section 9, words and pieces."""
+    extra = 2 if spec["parameters"].get("group") else 0
+    count = (counts | {"multiples": 3 + chunks, "sparse": extra + 1 + 2 * chunks})[spec["form"]]
+    start, pieces = 4 * count, []
+    for word in np.frombuffer(data[:start], "<u4").tolist():
+        body = data[start : start + word % 2**31]
+        pieces.append(unframe(body) if word >= 2**31 else body)
+        start += word % 2**31
+    assert start == len(data)
+    return pieces
+
+
+def multipliers(book: bytes, codes: bytes, given: dict[str, int], rows: int, columns: int) -> list[int]:
+    """Section 9, the multiplier of every element."""
+    axis, group = given["axis"], given["group"]
+    down, across = (rows, -(-columns // group)) if axis else (-(-rows // group), columns)
+    found = [book[code] for code in unpack(codes, given["multiplier_bits"], down * across)]
+    assert len(book) == given["multipliers"]
+    places = ((r, c // group) if axis else (r // group, c) for r in range(rows) for c in range(columns))
+    return [found[r * across + c] for r, c in places]
+
+
 def open_artifact(path: Path, identity: str, signer: Any) -> dict[str, Any]:
     files = {file.name: file.read_bytes() for file in path.iterdir()}
     record, text = json.loads(files["model.sig"]), files["manifest.json"]  # section 2
@@ -64,7 +140,8 @@ def open_artifact(path: Path, identity: str, signer: Any) -> dict[str, Any]:
     data_key = pyrage.decrypt(files["keys.age"], [pyrage.x25519.Identity.from_str(identity)])  # section 4
     place = {"artifact": manifest["artifact"], "revision": manifest["revision"]}
     assert derive(data_key, "commitment", place).hex() == manifest["key_commitment"]
-    first, _, graph = open_message(derive(data_key, "header", place), files["header.enc"]).partition(b"\n")
+    private = open_message(derive(data_key, "header", place), files["header.enc"])
+    first, _, graph = (private if private[:1] == b"{" else unframe(private)).partition(b"\n")
     header = json.loads(first)  # section 6
     assert header["lineage_sha256"] == manifest["lineage"]["sha256"]
     weights = files["weights.safetensors"]  # section 5
@@ -77,6 +154,7 @@ def open_artifact(path: Path, identity: str, signer: Any) -> dict[str, Any]:
         assert [hashlib.sha256(piece).hexdigest() for piece in pieces] == entry["segments"]
         context = place | {"dtype": spec["dtype"], "index": number, "shape": spec["shape"]}
         plain = open_message(derive(data_key, "tensor", context), data)
+        plain = expand_form(plain, spec)
         assert hashlib.sha256(plain).hexdigest() == spec["sha256"]
         tensors[spec["name"]] = np.frombuffer(plain, DTYPES[spec["dtype"]]).reshape(spec["shape"])
     return {"graph": graph, "tensors": tensors, "metadata": header["metadata"], "card": manifest["card"]}

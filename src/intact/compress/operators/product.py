@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from intact.compress.encodings import narrow
 from intact.compress.operators import MOST_LEFT, Claim, Context, Exponents, Operator, Refusal
-from intact.compress.solve import SMALLEST, Layer, Solution, solve
-from intact.compress.weights import bias_of, channel_axis, rows_of, stored
+from intact.compress.space import LARGEST, SMALLEST
+from intact.compress.weights import channel_axis, rows_of, stored
 from intact.graph.change import as_bias, constant_operand, only_consumer
 from intact.graph.view import Graph, Node
 from intact.numbers import budget, dyadic
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from intact.compress.emit import Emitter
     from intact.compress.encodings import Encoding
     from intact.compress.plan import Step
+    from intact.compress.solve import Solution
 
 Array = NDArray[Any]
 
@@ -90,16 +92,15 @@ def emit(emitter: Emitter, step: Step) -> None:
 
 def _emit_static(emitter: Emitter, step: Step) -> None:
     """DequantizeLinear of input, weight and bias, the product, and QuantizeLinear of the output."""
+    assert step.recipe is not None
     node, output = step.nodes[0], step.outputs[0]
-    source = emitter.encodings[node.inputs[0]]
     target = emitter.encodings.get(output) if output in emitter.plan.coded else None
     relu = step.nodes[-1].op == "Relu" and target is None
-    bias = bias_of(emitter.graph, step.nodes)
     apart = node.op == "MatMul"  # which takes no bias itself
-    exact = emitter.plan.power_of_two
-    solution = _solve(emitter, step, factor=source.factor, bias=bias if exact or not apart else None)
-    inputs = [emitter.quantized(node.inputs[0]), _weight(emitter, step, solution, as_matmul=apart)]
-    offset = _bias(emitter, step, solution, bias)
+    solution = emitter.solutions[step.layer]
+    bits = step.recipe.activation_bits
+    inputs = [emitter.quantized(node.inputs[0], bits=bits), _weight(emitter, step, solution, as_matmul=apart)]
+    offset = _bias(emitter, step, solution, coded=emitter.plan.power_of_two or not apart)
     op, attributes = ("MatMul", {}) if apart else (node.op, dict(node.attributes))
     if offset and not apart:
         inputs.append(offset)
@@ -111,14 +112,16 @@ def _emit_static(emitter: Emitter, step: Step) -> None:
     _write_chain(emitter, step, chain)
 
 
-def _bias(emitter: Emitter, step: Step, solution: Solution, bias: Array | None) -> str:
-    """Write the bias: in whole steps of the accumulator where it was solved, so that adding it is exact; else float."""
-    if bias is None:
+def _bias(emitter: Emitter, step: Step, solution: Solution, *, coded: bool) -> str:
+    """Write the bias: in whole steps of the accumulator where it is coded, so that adding it is exact; else float."""
+    if solution.real_bias is None:
         return ""
     name = f"{step.layer}.b"
-    if solution.bias is None:
-        return emitter.constant(name, bias.astype(np.float32))
-    scales = np.float32(emitter.encodings[step.nodes[0].inputs[0]].scale) * solution.codes.encoding.scale
+    if not coded or solution.bias is None:
+        return emitter.constant(name, solution.real_bias)
+    assert step.recipe is not None
+    source = emitter.encodings[narrow(step.nodes[0].inputs[0], step.recipe.activation_bits)]
+    scales = np.float32(source.scale) * solution.codes.encoding.scale
     inputs = (emitter.constant(name, solution.bias), emitter.constant(f"{step.layer}.t", scales))
     return emitter.node("DequantizeLinear", inputs, f"{step.layer}.bf", axis=0)
 
@@ -140,7 +143,7 @@ def _emit_dynamic(emitter: Emitter, step: Step) -> None:
     scale, zero = emitter.scalar(ROW_SCALE, np.float32), emitter.scalar(128, np.uint8)
     codes = emitter.node("QuantizeLinear", (unit, scale, zero), f"{layer}.q")
     back = emitter.node("DequantizeLinear", (codes, scale, zero), f"{layer}.r")
-    solution = _solve(emitter, step, factor=np.ones((), np.float32), bias=None)
+    solution = emitter.solutions[step.layer]
     as_matmul = node.op != "Conv"
     weight = _weight(emitter, step, solution, as_matmul=as_matmul)
     attributes = {} if as_matmul else dict(node.attributes)
@@ -151,7 +154,7 @@ def _emit_dynamic(emitter: Emitter, step: Step) -> None:
 def _emit_weight_only(emitter: Emitter, step: Step) -> None:
     """The float product of a DequantizeLinear of the weight."""
     node = step.nodes[0]
-    solution = _solve(emitter, step, factor=np.ones((), np.float32), bias=None)
+    solution = emitter.solutions[step.layer]
     as_matmul = node.op != "Conv"
     weight = _weight(emitter, step, solution, as_matmul=as_matmul)
     attributes = {} if as_matmul else dict(node.attributes)
@@ -162,30 +165,14 @@ def _emit_weight_only(emitter: Emitter, step: Step) -> None:
 def _float_ending(emitter: Emitter, step: Step) -> list[tuple[str, tuple[str, ...], dict[str, Any]]]:
     """The bias and the Relu of a step, in float."""
     chain: list[tuple[str, tuple[str, ...], dict[str, Any]]] = []
-    bias = bias_of(emitter.graph, step.nodes)
+    bias = emitter.solutions[step.layer].real_bias
     if bias is not None:
         trailing = emitter.graph.constants[step.nodes[0].inputs[1]].ndim - 2 if step.nodes[0].op == "Conv" else 0
-        shaped = bias.astype(np.float32).reshape(-1, *([1] * trailing))
+        shaped = bias.reshape(-1, *([1] * trailing))
         chain.append(("Add", (emitter.constant(f"{step.layer}.b", shaped),), {}))
     if step.nodes[-1].op == "Relu":
         chain.append(("Relu", (), {}))
     return chain
-
-
-def _solve(emitter: Emitter, step: Step, *, factor: Array, bias: Array | None) -> Solution:
-    assert step.recipe is not None
-    node, output = step.nodes[0], step.outputs[0]
-    layer = Layer(
-        name=step.layer,
-        weights=rows_of(emitter.graph, node) * factor,
-        bias=bias,
-        source=emitter.encodings.get(node.inputs[0]) if step.recipe.activations == "static" else None,
-        target=emitter.encodings.get(output) if output in emitter.plan.coded else None,
-        power_of_two=emitter.plan.power_of_two and step.recipe.activations == "static",
-    )
-    solution = solve(layer, step.recipe, emitter.generator)
-    emitter.solutions[step.layer] = solution
-    return solution
 
 
 def _weight(emitter: Emitter, step: Step, solution: Solution, *, as_matmul: bool) -> str:
@@ -218,7 +205,7 @@ def allowed(graph: Graph, step: Step, encodings: Mapping[str, Encoding]) -> Expo
         return Exponents()
     source = encodings[step.nodes[0].inputs[0]]
     rows = np.abs(rows_of(graph, step.nodes[0]) * source.factor).astype(np.float64)
-    widest = rows.max(axis=1) / (2 ** (int(step.recipe.weights) - 1) - 1)
+    widest = rows.max(axis=1) / (LARGEST if int(step.recipe.weights) == 8 else LARGEST / 2.2)
     fullest = rows.sum(axis=1) * 255 * 2.0 ** (1 - budget.FLOAT32_BITS)
     unit = int(dyadic.exponent_ceil(np.maximum(np.maximum(widest, fullest), SMALLEST)).max())
     return Exponents(least=source.exponent + unit - MOST_LEFT)

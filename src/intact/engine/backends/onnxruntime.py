@@ -48,15 +48,15 @@ def _load(program: Program, options: Options, variant: str) -> Session:
     inputs, outputs = specs_of(graph_of(program).graph)
     program = own_zero_points(program) if variant == "wide" else program
     names = [output.name for output in outputs]
-    tensors = {name: np.ascontiguousarray(tensor) for name, tensor in program.tensors.items()}
+    buffers = {name: _buffer(tensor) for name, tensor in program.tensors.items()}
     try:
         session = onnxruntime.InferenceSession(
-            program.model, _options(options, variant, tensors), providers=["CPUExecutionProvider"]
+            program.model, _options(options, variant, buffers), providers=["CPUExecutionProvider"]
         )
     except _failures() as failure:
         raise EngineError(f"onnxruntime cannot load the model: {_first_line(failure)}") from failure
 
-    def run(values: Arrays, _keep: object = tensors) -> dict[str, NDArray[Any]]:  # the session reads them in place
+    def run(values: Arrays, _keep: object = buffers) -> dict[str, NDArray[Any]]:  # the session reads them in place
         try:
             return dict(zip(names, session.run(names, dict(values)), strict=True))
         except _failures() as failure:
@@ -73,7 +73,7 @@ def _library() -> Any:
     return onnxruntime
 
 
-def _options(options: Options, variant: str, tensors: Mapping[str, NDArray[Any]]) -> Any:
+def _options(options: Options, variant: str, buffers: Mapping[str, NDArray[np.uint8]]) -> Any:
     onnxruntime = _library()
     onnxruntime.disable_telemetry_events()
     settings = onnxruntime.SessionOptions()
@@ -83,11 +83,18 @@ def _options(options: Options, variant: str, tensors: Mapping[str, NDArray[Any]]
     settings.inter_op_num_threads = 1
     for key, value in {**ALWAYS, **SETTINGS[variant]}.items():
         settings.add_session_config_entry(key, value)
-    buffers = [
-        tensor.reshape(-1).view(np.uint8) for tensor in tensors.values()
-    ]  # each a file of its initializer's name
-    settings.add_external_initializers_from_files_in_memory(list(tensors), buffers, [b.nbytes for b in buffers])
+    sizes = [buffer.nbytes for buffer in buffers.values()]  # each is a file of its initializer's name
+    settings.add_external_initializers_from_files_in_memory(list(buffers), list(buffers.values()), sizes)
     return settings
+
+
+def _buffer(tensor: NDArray[Any]) -> NDArray[np.uint8]:
+    """Return the bytes of a tensor as ONNX wants them: its own memory, but for nibbles, of which two share a byte."""
+    flat = np.ascontiguousarray(tensor).reshape(-1).view(np.uint8)
+    if tensor.dtype.name not in ("int4", "uint4"):
+        return flat
+    nibbles = np.resize(flat & np.uint8(15), flat.size + flat.size % 2)  # the last may have no partner
+    return nibbles[::2] | nibbles[1::2] * np.uint8(16)
 
 
 @lru_cache(maxsize=1)

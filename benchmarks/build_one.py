@@ -1,0 +1,56 @@
+"""One build of ours from an ONNX file by a recipe, in a process that never sees torch: run by `contenders.ours`.
+
+Usage: build_one.py RECIPE.toml WORK FOLDER [SETTING=VALUE ...]
+"""
+
+from __future__ import annotations
+
+import json
+import resource
+import sys
+import time
+import tomllib
+from dataclasses import replace
+from pathlib import Path
+
+import intact
+from contenders import load_calibration
+from intact.errors import IntactError
+from intact.pipeline import read_recipe
+
+THREADS = 2
+
+
+def main(recipe_path: str, work: str, folder: str, *changes: str) -> None:
+    """Build, and say what it took."""
+    recipe = read_recipe(Path(recipe_path))
+    settings = tomllib.loads("\n".join(changes))
+    recipe = replace(recipe, default=replace(recipe.default, **settings))
+    spec = intact.Spec(
+        model=Path(work) / "float.onnx",
+        calibration=load_calibration(Path(work) / "calibration.npz"),
+        name=Path(work).name,
+    )
+    before = _peak()
+    start = time.perf_counter()
+    intact.build(spec, recipe=recipe, out=Path(folder) / "model.intact", engines=["onnxruntime"], threads=THREADS)
+    told = {
+        "seconds": time.perf_counter() - start,
+        "peak_bytes": _peak(),
+        "before_bytes": before,
+        "size_bytes": None,
+        "file": "model.intact",
+        "packages": {},
+    }
+    (Path(folder) / "made.json").write_text(json.dumps(told), encoding="utf-8")
+
+
+def _peak() -> int:
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+
+if __name__ == "__main__":
+    try:
+        main(*sys.argv[1:])
+    except IntactError as refusal:
+        sys.exit(f"error: {refusal}")
