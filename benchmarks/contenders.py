@@ -147,7 +147,7 @@ def _run(command: Sequence[str], folder: Path, more: Mapping[str, str]) -> str |
 def _last_error(lines: Sequence[str]) -> str:
     """Return the last line that names an error, without this machine's folders; else the last line."""
     named = [line for line in lines if re.match(r"^(error: |[\w.]*(Error|Exception|Failed|Interrupt)\b)", line)]
-    return (named or list(lines) or [""])[-1].replace(str(ROOT), "").strip()
+    return " ".join((named or list(lines) or [""])[-1].replace(str(ROOT), "").split())
 
 
 def _file_bytes(path: Path | None) -> int:

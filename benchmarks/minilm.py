@@ -112,7 +112,7 @@ def prepare(results: Results) -> Setting:
     else:
         files["NNCF + OpenVINO"] = nncf
         peers["NNCF + OpenVINO"] = openvino_session(nncf, THREADS)
-    sizes = {f"intact, {name}": each.program.size_bytes for name, each in built.items()}
+    sizes = {f"intact, {name}": each.size_bytes for name, each in built.items()}
     sizes |= {name: file_bytes(path) for name, path in files.items()}
     return Setting(module=module, built=built, ours=our_sessions(built, results), peers=peers, sizes=sizes)
 

@@ -19,7 +19,23 @@ IMAGES = 1000
 
 cifar10_images = example("real_data").cifar10_images
 cifar10_test = example("real_data").cifar10_test
-float_model = example("resnet20_cifar10").float_model
+resnet = example("resnet20_cifar10")
+
+
+class Pooled(resnet.ResNet):
+    """The same network with a pooling whose size is not computed, which brevitas cannot trace."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        x = nn.functional.relu(self.bn1(self.conv1(x)))
+        x = self.layer3(self.layer2(self.layer1(x)))
+        return self.linear(nn.functional.adaptive_avg_pool2d(x, 1).flatten(1))
+
+
+def float_model() -> nn.Module:
+    """Return the float model."""
+    model = Pooled(3)
+    model.load_state_dict(resnet.float_model().state_dict())
+    return model.eval()
 
 
 def calibration() -> torch.Tensor:
@@ -79,6 +95,7 @@ def brevitas(weights: int, activations: int, _folder: Path, *, rounding: str = "
         weight_param_method="mse",
         act_param_method="mse" if activations < 8 else "stats",
     )
+    module_run(model.eval())(loader()[0][0].numpy())  # lets the weights' quantizers find their scales
     ptq_common.calibrate(loader(), model)
     if rounding == "gptq":
         ptq_common.apply_gptq(loader(), model, act_order=True)
@@ -159,7 +176,14 @@ def nncf(weights: int, activations: int, folder: Path, *, fast: bool = True) -> 
     model = openvino.Core().read_model(folder.parent / "float.onnx")
     name = model.inputs[0].get_any_name()
     data = tool.Dataset([{name: part} for part in np.split(cifar10_images(IMAGES), IMAGES)])
-    quantized = tool.quantize(model, data, subset_size=IMAGES, fast_bias_correction=fast, advanced_parameters=advanced)
+    quantized = tool.quantize(
+        model,
+        data,
+        subset_size=IMAGES,
+        fast_bias_correction=fast,
+        advanced_parameters=advanced,
+        target_device=tool.TargetDevice.ANY if weights == 8 else tool.TargetDevice.NPU,  # CPUs are offered 8 bits only
+    )
     target = folder / "nncf.xml"
     openvino.save_model(quantized, target, compress_to_fp16=False)
     size = packed_bytes(folded(), narrow(weights, weights)) if weights < 8 else None

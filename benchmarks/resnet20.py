@@ -88,7 +88,7 @@ def prepare(results: Results) -> Setting:
         engines=offered(built, results),
         peers=sessions(module, source, peer),
         peer=peer,
-        files={"intact": built.program.size_bytes, "onnxruntime U8S8": file_bytes(peer), "float": file_bytes(source)},
+        files={"intact": built.size_bytes, "onnxruntime U8S8": file_bytes(peer), "float": file_bytes(source)},
         images=images,
         labels=labels,
     )

@@ -52,9 +52,8 @@ def packed() -> seal.Payload:
     tensors = {
         "codes": np.array([-90, 7, 11, 100])[narrow + 1],
         "multiples": narrow * np.repeat(rng.integers(1, 40, (16, 2)), 16, axis=1),
-        "zstd": np.where(rng.random((20, 32)) < 0.8, 0, rng.integers(-127, 128, (20, 32))),
+        "zstd": np.where(rng.random((30, 32)) < 0.6, 0, rng.integers(-127, 128, (30, 32))),
     }
     found = {name: tensor.astype(np.int8) for name, tensor in tensors.items()}
-    found |= {"planes": rng.normal(size=(12, 20)).astype(np.float32)}
     program = Program(model=b"graph", tensors=found)
     return seal.Payload(program=program, header={}, card={"name": "packed"}, lineage={})

@@ -18,7 +18,8 @@ import numpy as np
 import pytest
 
 import intact
-from intact import engine
+from intact import engine, seal
+from intact.graph import Program
 from support.nets import cnn, data
 
 X = data(1, 64, 3, 8, 8)
@@ -214,8 +215,9 @@ def test_json_shapes(run: Command, sealed: tuple[Path, np.ndarray], key_files: P
     seen = run("inspect", out, "--json").json
     assert seen.keys() == {
         *("artifact", "revision", "format", "encrypted", "recipients", "signed_by", "size_bytes", "card", "lineage"),
-        "verified",
+        *("tensors", "verified"),
     }
+    assert seen["tensors"] is None
     assert seen["verified"] is False
     assert seen["encrypted"] is True
     assert seen["card"]["inputs"] == [{"dtype": "float32", "name": "x", "shape": ["n", 3, 8, 8]}]
@@ -228,6 +230,21 @@ def test_json_shapes(run: Command, sealed: tuple[Path, np.ndarray], key_files: P
     ).json  # fmt: skip
     assert ran["profile"] == "exact"
     assert list(ran["outputs"].values()) == [list(outputs.shape)]
+
+
+def test_a_plain_artifact_says_how_its_tensors_are_stored(run: Command, folder: Path) -> None:
+    codes = np.random.default_rng(0).integers(-7, 8, (40, 30)).astype(np.int8)
+    program = Program(model=b"", tensors={"layer.w": codes})
+    seal.write(seal.Payload(program=program, header={}, card={}, lineage={}), folder / "plain.intact")
+    (found,) = run("inspect", "plain.intact", "--json").json["tensors"]
+    assert found.pop("bits") == pytest.approx(4, abs=0.3)
+    assert found == {
+        "name": "layer.w",
+        "dtype": "I8",
+        "shape": [40, 30],
+        "form": "codes",
+        "parameters": {"values": 15, "bits": 4},
+    }
 
 
 def test_failures_are_json_too(start: Command, sealed: tuple[Path, np.ndarray], strangers_key_files: Path) -> None:

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from intact.cli.console import err, failures, out, show
 from intact.cli.options import AllowUnsigned, Artifact, AskPassphrase, Engine, Identity, Json, Quiet, Signer, Threads
 from intact.errors import UsageError
+
+if TYPE_CHECKING:
+    from intact.seal import Inspection
 
 
 def inspect(artifact: Artifact, as_json: Json = False) -> None:
@@ -29,9 +33,27 @@ def inspect(artifact: Artifact, as_json: Json = False) -> None:
         "size_bytes": sum(found.sizes.values()),
         "card": dict(manifest.card),
         "lineage": dict(found.lineage),
+        "tensors": _tensors(found),
         "verified": False,
     }
     show(facts, lambda: _tell(facts), as_json=as_json)
+
+
+def _tensors(found: Inspection) -> list[dict[str, Any]] | None:
+    """How each tensor of an artifact that is not encrypted is stored; None for one that is."""
+    if found.tensors is None:
+        return None
+    return [
+        {
+            "name": spec.name,
+            "dtype": spec.dtype,
+            "shape": list(spec.shape),
+            "form": spec.form,
+            "parameters": dict(spec.parameters),
+            "bits": 8 * entry.nbytes / max(1, math.prod(spec.shape)),
+        }
+        for spec, entry in zip(found.tensors, found.manifest.tensors, strict=True)
+    ]
 
 
 def _tell(facts: dict[str, Any]) -> None:

@@ -15,6 +15,7 @@ from intact.cli.options import Json
 from intact.errors import CheckFailed, UsageError
 
 WIDTHS = ("widths_resnet20", "widths_minilm", "widths_stories")
+STANDARD_ERROR = 2
 QUESTIONS = (*WIDTHS, "resnet20", "minilm", "opening", "import_time")
 
 
@@ -75,7 +76,7 @@ def run(script: Path, options: list[str], results: Path, *, as_json: bool) -> No
         [sys.executable, str(script), *options],
         cwd=script.parents[1],
         env={**os.environ, "INTACT_RESULTS": str(results)},
-        stdout=sys.stderr if as_json else None,
+        stdout=STANDARD_ERROR if as_json else None,
         check=False,
     )
     if done.returncode:

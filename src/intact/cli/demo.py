@@ -79,7 +79,7 @@ def run_demo(target: Path, bar: Any) -> dict[str, Any]:
         "integer_accuracy": built.verdict.integer_metric,
         "agreement": agreement(built, spec),
         "float_bytes": built.float_bytes,
-        "integer_bytes": built.program.size_bytes,
+        "integer_bytes": seal.stored_size(built.program.model, built.stored),
         "sealed_bytes": sum(seal.inspect(artifact).sizes.values()),
         "float_ms": best["float"],
         "integer_ms": best["integer"],

@@ -117,7 +117,7 @@ class Emitter:
 
     def put(self, op: str, inputs: tuple[str, ...], tensor: str, **attributes: Any) -> None:
         """Write the float node that makes `tensor`, and its QuantizeLinear where it lives as codes."""
-        if tensor not in self.plan.coded:
+        if tensor not in self.plan.coded or self.encodings[tensor].factor.ndim:  # codes() divides it by its factor
             self._reals[tensor] = self.node(op, inputs, tensor, **attributes)
             return
         inner = self.node(op, inputs, f"{tensor}_f", **attributes)

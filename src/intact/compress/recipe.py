@@ -110,7 +110,7 @@ class Recipe:
     default: LayerRecipe = field(default_factory=LayerRecipe)
     overrides: tuple[Override, ...] = ()
     smoothing: float | Literal["auto"] = "auto"
-    equalize: bool = True
+    equalize: bool = False
     embeddings: int | Literal["float"] = 8
     seed: int = 0
 

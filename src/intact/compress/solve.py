@@ -14,7 +14,7 @@ from intact.compress.moments import Moments, by_groups, target
 from intact.compress.operators import MOST_SHIFT
 from intact.compress.pruning import prune
 from intact.compress.recipe import LayerRecipe
-from intact.compress.shapes import shape
+from intact.compress.shapes import room, shape
 from intact.compress.space import SMALLEST, Grid, Space
 from intact.errors import ModelError, UsageError
 from intact.numbers import Affine, Codes, budget, dyadic
@@ -117,7 +117,8 @@ class _Rows:
         self._goal = weights if moments is None else target(weights, moments)
         self._keep = np.ones(weights.shape, bool)
         self._prune()
-        self._levels = shape(recipe.codes).levels(self._goal, int(recipe.weights), self._importance())
+        largest = room(int(recipe.weights), recipe.group, layer.power_of_two)
+        self._levels = shape(recipe.codes).levels(self._goal, int(recipe.weights), self._importance(), largest)
         self._integers = np.zeros(weights.shape, np.int8)
         self._unit = np.ones(len(weights))
         self._errors = np.zeros(len(weights))

@@ -62,7 +62,7 @@ def _check_tensor(initializer: onnx.TensorProto, tensor: NDArray[Any] | None) ->
         raise ModelError(f"initializer '{initializer.name}' has no tensor beside the graph")
     dtype = onnx.helper.tensor_dtype_to_np_dtype(initializer.data_type)
     if dtype.name.endswith(("int2", "float4_e2m1fn")):
-        raise ModelError(f"initializer '{initializer.name}' is {dtype}: only codes of 4 bits or more lie beside a graph")
+        raise ModelError(f"initializer '{initializer.name}' is {dtype}: codes below 4 bits cannot lie beside the graph")
     if tensor.dtype != dtype or tensor.shape != tuple(initializer.dims):
         found, wanted = f"{tensor.dtype}{list(tensor.shape)}", f"{dtype}{list(initializer.dims)}"
         raise ModelError(f"the tensor beside initializer '{initializer.name}' is {found}, wanted {wanted}")

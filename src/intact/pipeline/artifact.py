@@ -21,7 +21,9 @@ HEADER_VERSION = 1
 
 def payload(built: Built) -> seal.Payload:
     """Return all that goes into the artifact of `built`."""
-    return seal.Payload(program=built.program, header=_header(built), card=_card(built), lineage=built.lineage)
+    return seal.Payload(
+        program=built.program, header=_header(built), card=_card(built), lineage=built.lineage, stored=built.stored
+    )
 
 
 def profile(built: Built) -> str:

@@ -45,6 +45,7 @@ class Built:
         plan: What became of every node.
         encodings: Code of every coded tensor.
         program: The integer graph and its tensors.
+        stored: Those tensors as an artifact holds them.
         vectors: Self-test of the program.
         loaded: The engine chosen on this host.
         reference: The float model, to be called.
@@ -66,6 +67,7 @@ class Built:
     plan: Plan
     encodings: Mapping[str, Encoding]
     program: Program
+    stored: tuple[seal.StoredTensor, ...]
     vectors: engine.Vectors
     loaded: engine.Loaded
     reference: Predictor
@@ -80,6 +82,11 @@ class Built:
     manifest: seal.Manifest | None = None
     path: Path | None = None
     signed: bool = False
+
+    @property
+    def size_bytes(self) -> int:
+        """Size of the artifact on disk; of its graph and tensors as stored, where none was written."""
+        return summary.size_bytes(self)
 
     @property
     def session(self) -> engine.Session:
@@ -232,6 +239,7 @@ def _finish(spec: Spec, made: Draft, options: Options) -> Built:
         plan=made.plan,
         encodings=made.encodings,
         program=made.program,
+        stored=tuple(seal.store(made.program)),
         vectors=vectors,
         loaded=loaded,
         reference=reference,

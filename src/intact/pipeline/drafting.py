@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from intact.compress.calibrate import Statistics, calibrate, check_data, row_count
 from intact.compress.emit import Emission, emit
 from intact.compress.encodings import Encoding, choose_encodings
+from intact.compress.equalize import equalize
 from intact.compress.plan import Plan, observed, plan
 from intact.compress.recipe import Recipe
 from intact.compress.sequence import solve_layers
@@ -91,6 +92,8 @@ def draft(spec: Spec, recipe: Recipe, progress: Progress) -> Draft:
     progress("capture", 1, 1)
     made = plan(graph, recipe)
     data = _calibration(spec, graph, made)
+    if recipe.equalize:
+        made = plan(equalize(made, data).graph, recipe)
     statistics = _observe(made, data, progress)
     encodings = choose_encodings(made, statistics)
     solutions = solve_layers(made, encodings, data, progress=lambda done, total: progress("solve", done, total))

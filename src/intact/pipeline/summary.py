@@ -6,6 +6,7 @@ import math
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
+from intact import seal
 from intact.pipeline import artifact
 
 if TYPE_CHECKING:
@@ -21,12 +22,13 @@ FEW = 2
 def lines(built: Built) -> list[str]:
     """Return the build in a few lines."""
     floats, layers = built.plan.floats, built.plan.layers
-    smaller = built.float_bytes / built.program.size_bytes
+    size = size_bytes(built)
+    smaller = built.float_bytes / size
     ratio = f"{smaller:.2f}x smaller" if smaller >= 1.0 else f"{1.0 / smaller:.2f}x larger"
     found = [
         f"model      {built.name}: {len(layers)} layers in integers, {len(floats)} operators in float, "
         f"{artifact.profile(built)} profile",
-        f"size       {built.float_bytes:,} -> {built.program.size_bytes:,} bytes ({ratio})",
+        f"size       {built.float_bytes:,} -> {size:,} bytes ({ratio})",
     ]
     if built.verdict is not None:
         verdict = built.verdict
@@ -39,6 +41,21 @@ def lines(built: Built) -> list[str]:
         sealed = "encrypted" if built.manifest.sealed else "not encrypted"
         found.append(f"artifact   {built.path} ({sealed}, id {built.manifest.artifact})")
     return found
+
+
+def size_bytes(built: Built) -> int:
+    """Return the size of the artifact on disk; of its graph and tensors as stored, where none was written."""
+    if built.path is not None:
+        return sum(seal.inspect(built.path).sizes.values())
+    return seal.stored_size(built.program.model, built.stored)
+
+
+def _stored(built: Built, layer: str) -> dict[str, Any]:
+    """How the weights of a layer are stored; nothing where they are a constant of the graph."""
+    for each in built.stored:
+        if each.spec.name == f"{layer}.w":
+            return {"stored_form": each.spec.form, "stored_bits": each.bits}
+    return {}
 
 
 def _agreement_lines(built: Built) -> list[str]:
@@ -108,7 +125,8 @@ def to_json(built: Built) -> dict[str, Any]:
         "name": built.name,
         "profile": artifact.profile(built),
         "float_bytes": built.float_bytes,
-        "integer_bytes": built.program.size_bytes,
+        "integer_bytes": size_bytes(built),
+        "program_bytes": built.program.size_bytes,
         "engine": built.loaded.session.name,
         "verdict": None if built.verdict is None else asdict(built.verdict),
         "agreement": None if built.agreement is None else _plain(built.agreement),
@@ -116,6 +134,7 @@ def to_json(built: Built) -> dict[str, Any]:
             layer.name: {
                 "op": layer.op,
                 "bits": layer.bits,
+                **_stored(built, layer.name),
                 "sqnr_db": layer.output_sqnr_db,
                 "cost": layer.cost,
             }

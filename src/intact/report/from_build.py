@@ -56,7 +56,7 @@ def tell(built: Built, *, timings: Sequence[Timing] = (), command: str = "") -> 
         agreement=label_agreement(built),
         sizes=Sizes(
             float_bytes=built.float_bytes,
-            integer_bytes=built.program.size_bytes,
+            integer_bytes=seal.stored_size(built.program.model, built.stored),
             sealed_bytes=None if built.path is None else sum(seal.inspect(built.path).sizes.values()),
         ),
         latencies=tuple(_latency(timing) for timing in timings),

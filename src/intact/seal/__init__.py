@@ -8,6 +8,7 @@ from intact.seal.reader import Inspection, inspect, read, verify
 from intact.seal.recipient import Identity, Recipient
 from intact.seal.recipients.passphrase import identity as passphrase_identity
 from intact.seal.recipients.passphrase import recipient as passphrase_recipient
+from intact.seal.tensors import StoredTensor, store, stored_size
 from intact.seal.writer import write
 
 __all__ = [
@@ -17,6 +18,7 @@ __all__ = [
     "Payload",
     "Recipient",
     "SigningKey",
+    "StoredTensor",
     "VerifyingKey",
     "inspect",
     "load_identity",
@@ -27,6 +29,8 @@ __all__ = [
     "passphrase_identity",
     "passphrase_recipient",
     "read",
+    "store",
+    "stored_size",
     "verify",
     "write",
 ]

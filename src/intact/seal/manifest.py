@@ -41,6 +41,11 @@ class Entry:
     shape: tuple[int, ...]
     segments: tuple[str, ...]
 
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the tensor in the file."""
+        return layout.nbytes(self.dtype, self.shape, "tensor in manifest.json")
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Manifest:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from intact.errors import UsageError
 from intact.graph import Program
+from intact.seal.tensors import StoredTensor
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -19,12 +20,14 @@ class Payload:
         header: Private metadata as JSON: encodings, guard, self-test vectors. Encrypted in a sealed artifact.
         card: Public metadata as JSON: anyone can read it.
         lineage: in-toto statement as JSON: where the integers came from. Anyone can read it.
+        stored: The program's tensors as `store` gives them, where it was called before; it takes a while.
     """
 
     program: Program
     header: Mapping[str, Any]
     card: Mapping[str, Any]
     lineage: Mapping[str, Any]
+    stored: Sequence[StoredTensor] | None = None
 
     def __post_init__(self) -> None:
         for name in ("header", "card", "lineage"):

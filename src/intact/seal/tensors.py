@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -13,6 +14,7 @@ from intact.crypto import sha256
 from intact.errors import IntegrityError, UsageError
 from intact.graph import Program
 from intact.numbers import storage
+from intact.numbers.storage.frame import compress_text
 from intact.seal import layout
 from intact.seal.header import TensorSpec
 from intact.seal.threads import spread
@@ -32,6 +34,16 @@ class StoredTensor:
 
     spec: TensorSpec
     data: memoryview
+
+    @property
+    def bits(self) -> float:
+        """Bits that an element takes."""
+        return 8 * len(self.data) / max(1, math.prod(self.spec.shape))
+
+
+def stored_size(model: bytes, tensors: Iterable[StoredTensor]) -> int:
+    """Return about how many bytes a graph and its tensors take in an artifact, before encryption and descriptions."""
+    return len(compress_text(model)) + sum(len(each.data) for each in tensors)
 
 
 def store(program: Program) -> list[StoredTensor]:

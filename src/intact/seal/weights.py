@@ -154,7 +154,7 @@ def check_kinds(manifest: Manifest, specs: Sequence[TensorSpec]) -> None:
 
 def _stored_size(manifest: Manifest, entry: Entry) -> int:
     """Return the bytes of a tensor as stored, before encryption."""
-    return plain_size(entry.shape[0]) if manifest.sealed else layout.nbytes(entry.dtype, entry.shape, "tensor")
+    return plain_size(entry.shape[0]) if manifest.sealed else entry.nbytes
 
 
 def _check_index(folder: Folder, manifest: Manifest) -> int:
@@ -163,7 +163,7 @@ def _check_index(folder: Folder, manifest: Manifest) -> int:
     The head is not parsed: there is one right head, and it is compared.
     """
     wanted = manifest.index
-    body = sum(layout.nbytes(entry.dtype, entry.shape, "tensor") for entry in manifest.tensors)
+    body = sum(entry.nbytes for entry in manifest.tensors)
     if folder.sizes[layout.WEIGHTS] != len(wanted) + body:
         raise IntegrityError(
             f"{layout.WEIGHTS} has {folder.sizes[layout.WEIGHTS]} bytes, manifest.json calls for {len(wanted) + body}"
@@ -179,7 +179,7 @@ def _plan(manifest: Manifest, offset: int) -> list[Segment]:
     """Return every segment of the file, in order; the first tensor begins at `offset`."""
     plan = []
     for number, entry in enumerate(manifest.tensors):
-        size = layout.nbytes(entry.dtype, entry.shape, "tensor")
+        size = entry.nbytes
         spans = layout.segments(size, sealed=manifest.sealed)
         for (start, end), digest in zip(spans, entry.segments, strict=True):
             plan.append(Segment(tensor=number, offset=offset + start, start=start, end=end, sha256=digest))

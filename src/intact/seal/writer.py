@@ -50,7 +50,7 @@ def write(
     artifact = secrets.token_hex(16) if artifact is None else artifact
     if not is_artifact_id(artifact) or not 1 <= revision <= SAFE_INTEGER:
         raise UsageError(f"artifact {artifact!a:.40}, revision {revision}: wanted 32 hex digits, and a count from 1")
-    tensors = store(payload.program)
+    tensors = store(payload.program) if payload.stored is None else payload.stored
     specs = [each.spec for each in tensors]
     lineage = encode(payload.lineage)
     header = _header(payload, specs, lineage)

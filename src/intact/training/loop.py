@@ -140,19 +140,19 @@ def train(
     optimizer = _optimizer(prepared, training)
     losses: list[float] = []
     start, epochs = time.monotonic(), 0
-    for epochs, batch in _endless(batches):  # noqa: B007 - told at the end
+    for epoch, batch in _endless(batches):
         share = _share(training, len(losses), time.monotonic() - start)
         if share >= 1.0:
             break
         losses.append(_step(prepared, batch, teacher, optimizer, training, share))
-        seconds = time.monotonic() - start
-        progress(_told(training, losses, seconds))
+        epochs = epoch + 1
+        progress(_told(training, losses, time.monotonic() - start))
     prepared.eval()
-    return History(steps=len(losses), epochs=epochs + 1, seconds=time.monotonic() - start, losses=tuple(losses))
+    return History(steps=len(losses), epochs=epochs, seconds=time.monotonic() - start, losses=tuple(losses))
 
 
 def _float_teacher(prepared: Prepared) -> Teacher:
-    return Differentiable(prepared.draft.plan.graph, trainable=())
+    return Differentiable(prepared.source, trainable=())
 
 
 def _optimizer(prepared: Prepared, training: Training) -> torch.optim.Optimizer:
@@ -240,7 +240,7 @@ def _parts(batch: Any) -> tuple[Any, Tensor | None]:
 
 
 def _checked(prepared: Prepared, inputs: Any) -> dict[str, Tensor]:
-    graph = prepared.draft.plan.graph
+    graph = prepared.source
     feeds = feeds_of(graph, (inputs,), {})
     for port in graph.inputs:
         value = feeds[port.name]
@@ -259,7 +259,7 @@ def _loss(
     prepared: Prepared, feeds: dict[str, Tensor], labels: Tensor | None, teacher: Teacher, training: Training
 ) -> Tensor:
     found = prepared(feeds)
-    outputs = found if isinstance(found, dict) else {prepared.draft.plan.graph.outputs[0].name: found}
+    outputs = found if isinstance(found, dict) else {prepared.source.outputs[0].name: found}
     weight = training.labels if labels is not None else 0.0
     total = torch.zeros(())
     if weight < 1.0:

@@ -89,6 +89,11 @@ class Prepared(nn.Module):  # type: ignore[misc]
             table = table_of(made.emission.graph.constants, layer)
             self.net.on_constant[name] = partial(_instead, table)
 
+    @property
+    def source(self) -> Graph:
+        """The float graph that was compressed."""
+        return self.draft.plan.graph
+
     def forward(self, *inputs: Any, **named: Any) -> Any:
         """Compute the outputs: the one tensor, or a mapping by name where the model has several.
 

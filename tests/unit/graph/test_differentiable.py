@@ -19,6 +19,7 @@ from intact.graph.differentiable import Differentiable, layer_constants
 from intact.graph.load import load
 from intact.graph.normalise import normalise
 from intact.graph.run import Runner
+from intact.graph.torch_operators import FUNCTIONS
 from intact.graph.view import Graph, Node, read
 from support.nets import Net, cnn, data, mlp
 from support.random_nets import networks
@@ -84,10 +85,12 @@ def case(op: str, *shapes: tuple[int, ...], whole: tuple[tuple[int, ...], ...] =
 
 
 UNARY = (
-    ["Abs", "Ceil", "Cos", "Erf", "Exp", "Floor", "HardSwish", "Identity", "Mish", "Neg", "Relu", "Round"]
-    + ["Sigmoid", "Sign", "Sin", "Softplus", "Softsign", "Tanh", "LeakyRelu", "Elu", "Celu", "Selu", "HardSigmoid"]
-    + ["ThresholdedRelu", "Gelu", "Softmax", "LogSoftmax", "Reciprocal", "Transpose", "Flatten", "Clip"]
+    *("Abs", "Ceil", "Cos", "Erf", "Exp", "Floor", "HardSwish", "Identity", "Mish", "Neg", "Relu", "Round"),
+    *("Sigmoid", "Sign", "Sin", "Softplus", "Softsign", "Tanh", "LeakyRelu", "Elu", "Celu", "Selu", "HardSigmoid"),
+    *("ThresholdedRelu", "Gelu", "Softmax", "LogSoftmax", "Reciprocal", "Transpose", "Flatten", "Clip"),
 )
+POSITIVE = ("Sqrt", "Log", "Pow")
+COMPARED = ("Greater", "GreaterOrEqual", "Less", "LessOrEqual", "Equal")
 CASES = [
     *[case(op, (3, 4, 5)) for op in UNARY],
     case("Gelu", (3, 4), approximate="tanh"),
@@ -96,7 +99,7 @@ CASES = [
     case("Transpose", (2, 3, 4), perm=[1, 0, 2]),
     case("Flatten", (2, 3, 4), axis=-1),
     case("Flatten", (2, 3, 4), axis=0),
-    *[case(op, (3, 4), (4,)) for op in ("Add", "Sub", "Mul", "Div", "PRelu", "Max", "Min", "Greater", "LessOrEqual")],
+    *[case(op, (3, 4), (4,)) for op in ("Add", "Sub", "Mul", "Div", "PRelu", "Max", "Min", *COMPARED)],
     case("Sum", (3, 4), (4,), (1, 4)),
     case("Concat", (2, 3), (2, 4), axis=-1),
     case("Gemm", (4, 3), (5, 4), (5,), transA=1, transB=1, alpha=0.5, beta=2.0),
@@ -161,9 +164,25 @@ def test_an_operator_agrees_with_onnxruntime(
     if op == "Clip":
         names = ["", net.constant(0.5)]
     made = net.op(op, "x", *names, *indices, **attributes)
-    if op in ("Greater", "LessOrEqual", "Cast", "Shape"):
+    if op in (*COMPARED, "Cast", "Shape"):
         made = net.op("Cast", made, to=onnx.TensorProto.FLOAT)
     check(read(net.proto(made)), {"x": data(3, *shapes[0])})
+
+
+@pytest.mark.parametrize("op", POSITIVE)
+def test_an_operator_on_positive_values_agrees_with_onnxruntime(op: str) -> None:
+    net = Net(x=["n", 4])
+    rest = [net.constant(1.5)] if op == "Pow" else []
+    check(read(net.proto(net.op(op, "x", *rest))), {"x": np.abs(data(0, 3, 4)) + np.float32(0.1)})
+
+
+def test_truths_choose() -> None:
+    net = Net(x=["n", 4])
+    zero, half = net.constant(0.0), net.constant(0.5)
+    first, second = net.op("Greater", "x", zero), net.op("Less", "x", half)
+    both, either = net.op("And", first, second), net.op("Or", net.op("Not", first), second)
+    made = net.op("Add", net.op("Where", both, "x", zero), net.op("Where", either, half, "x"))
+    check(read(net.proto(made)), {"x": data(0, 6, 4)})
 
 
 def test_several_outputs_and_shapes_that_are_computed() -> None:
@@ -172,6 +191,8 @@ def test_several_outputs_and_shapes_that_are_computed() -> None:
     size = net.op("Slice", net.op("Shape", "x"), net.whole(0), net.whole(1))
     shape = net.op("Concat", size, net.whole(-1), axis=0)
     zeros = net.op("ConstantOfShape", net.whole(2, 1))
+    places = net.op("Cast", net.op("Range", *(net.constant(n, dtype=np.int64) for n in (0, 4, 1))), to=1)
+    second = net.op("Add", second, places)
     total = net.op("Add", net.op("ReduceSum", second, net.whole(1, 2)), net.op("ReduceSum", zeros))
     graph = read(net.proto(net.op("Reshape", first, shape), total))
     check(graph, {"x": data(0, 3, 6, 4)})
@@ -184,6 +205,12 @@ def test_resize_agrees_with_onnxruntime(places: str) -> None:
     scales = net.constant([1, 1, 2, 2])
     made = net.op("Resize", "x", "", scales, coordinate_transformation_mode=places, **mode)
     check(read(net.proto(made)), {"x": data(0, 2, 2, 4, 5)})
+
+
+def test_every_operator_of_the_table_is_tried_here() -> None:
+    tried = {each.values[0] for each in CASES} | set(POSITIVE)
+    tried |= {"And", "Or", "Not", "Where", "ConstantOfShape", "Range", "Resize", "Split"}
+    assert set(FUNCTIONS) == tried
 
 
 def test_every_layer_constant_gets_the_gradient_of_finite_differences() -> None:

@@ -80,7 +80,7 @@ def thin(
     """Take channels out of `graph` until at most a share `macs` of its multiply-adds is left.
 
     Step by step, the group of channels goes on losing some whose loss costs its readers the least output error for
-    each multiply-add saved, when the readers' other weights make good what they can.
+    the time saved (see `Work.effort`), when the readers' other weights make good what they can.
 
     Args:
         graph: Normalised float graph.

@@ -16,7 +16,7 @@ from intact.graph.view import Graph
 
 Array = NDArray[Any]
 
-SAMPLE_VALUES = 1 << 18
+SAMPLE_VALUES = 1 << 15
 """Values kept of each tensor, all channels together."""
 LEAST_VALUES = 256
 """Values kept of each channel, where there are as many."""

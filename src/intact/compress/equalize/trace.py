@@ -74,13 +74,13 @@ class Trace:
         pairs += [(ids[link.source][link.ours], ids[link.target][link.theirs]) for link in self.links]
         if whole:
             pairs += [(each, np.full_like(each, each[0])) for each in ids.values()]
-        while _settle(least, pairs):
+        while settle(least, pairs):
             pass
         names, flat = np.unique(least, return_inverse=True)
         return {name: flat[each] for name, each in ids.items()}
 
 
-def _settle(least: Index, pairs: Sequence[tuple[Index, Index]]) -> bool:
+def settle(least: Index, pairs: Sequence[tuple[Index, Index]]) -> bool:
     """Give the two ends of each pair the smaller of their numbers, forth and back; say whether anything changed."""
     before = least.copy()
     for first, second in (*pairs, *reversed(pairs)):

@@ -12,7 +12,7 @@ RATE = 0.03
 WARM_UP = 0.2
 """Share of the steps before the regulariser starts."""
 REGULARISER = 30.0
-"""Its weight beside the output error over that of `nearest`, for each weight of a row."""
+"""Its weight beside the output error, which is in units of what blind rounding of one weight is expected to add."""
 SHARP = 20.0, 2.0
 """Its exponent, from the first step to the last."""
 LOW, HIGH = -0.1, 1.1
@@ -47,11 +47,9 @@ def solve(problem: Problem) -> Rounded:
 def _learned(shortfall: Array, span: Array, gram: Array) -> Array:
     """Which weights go up: bool. The error is shortfall - h(v) * span, h the rectified sigmoid."""
     part = np.divide(shortfall, np.where(span == 0, 1.0, span)).clip(0.01, 0.99)
-    start = np.rint(part)
-    plain = shortfall - start * span
-    power = np.einsum("rk,rk->r", plain @ gram, plain)[:, None]
+    power = (np.square(span) @ np.diag(gram) / 12)[:, None]
+    unit = np.sqrt(np.where(power > 0, power, 1.0) / shortfall.shape[1])  # blind rounding errs by about one per weight
     gram32 = gram.astype(np.float32)
-    unit = np.sqrt(np.where(power > 0, power, 1.0) / shortfall.shape[1])  # the error of nearest becomes one per weight
     shortfall32, span32 = (shortfall / unit).astype(np.float32), (span / unit).astype(np.float32)
     logit = (part - LOW) / (HIGH - LOW)
     value = np.log(logit / (1 - logit)).astype(np.float32)

@@ -12,6 +12,8 @@ DAMPING = 0.03
 """More than GPTQ's: what fits the calibration data closer is hurt more by inputs not among them."""
 SHARES = (1.0, 0.95, 1.05)
 """Scales of the restarts as shares of the best so far."""
+COARSE_SHARES = (0.93, 1.07)
+"""The same where units are powers of two: enough to move every multiplier from 8 up by one."""
 ROUNDS = 2
 
 
@@ -33,7 +35,7 @@ def solve(problem: Problem) -> Rounded:
     found = factor(problem.gram, DAMPING)
     posed = replace(problem, gram=damped(problem.gram, found.damping))
     answer = _polished(posed, found, problem.space.fit(problem.weights, found.importance))
-    for share in SHARES:
+    for share in COARSE_SHARES if problem.space.power_of_two else SHARES:
         answer = best(posed, [answer, _polished(posed, found, problem.space.stretched(answer.grid, share))])
     return replace(answer, note=found.note)
 

@@ -10,6 +10,8 @@ from intact.compress.shapes import LARGEST, Array, Shape, nf4
 TURNS = 6
 """Times that rows are scaled anew to fit the centres."""
 ROUNDS = 25
+SAMPLE = 2**17
+"""About how many weights are looked at, by whole rows spread evenly."""
 SMALL = np.finfo(np.float64).tiny
 
 
@@ -17,20 +19,31 @@ def levels(weights: Array, bits: int, importance: Array | None, largest: int = L
     """The centres of 2^bits clusters of the weights, each row by a scale of its own, one centre held at zero.
 
     A weight counts by the importance of its column and by its row's scale, as it does in the layer's output. Centres
-    start as NormalFloat and nothing is drawn.
+    start as NormalFloat, either way round, and nothing is drawn.
 
     Source:
         Lloyd 1982, IEEE Transactions on Information Theory 28(2), on one dimension; Kim et al. 2023, arXiv:2306.07629,
         section 4.1, for the sensitivities.
     """
     counts = np.ones(weights.shape[1]) if importance is None else importance
+    some = weights[:: max(1, weights.size // SAMPLE)]
+    start = nf4.levels(weights, bits, None) / LARGEST
+    found = [_clusters(some, counts, centres) for centres in (start, -start[::-1])]
+    centres = min(found, key=lambda each: each[0])[1]
+    return np.unique(np.rint(centres / np.abs(centres).max() * largest).astype(np.int64))
+
+
+def _clusters(weights: Array, counts: Array, centres: Array) -> tuple[float, Array]:
+    """Weighted squared error and centres, from where they start."""
     scale = np.maximum(np.abs(weights).max(axis=1, keepdims=True), SMALL)
-    centres = nf4.levels(weights, bits, None) / LARGEST
     for _ in range(TURNS):
         centres = _lloyd((weights / scale).ravel(), (np.square(scale) * counts).ravel(), centres)
         scale = _fitted(weights, counts, centres, scale)
-    whole = np.rint(centres / np.abs(centres).max() * largest).astype(np.int64)
-    return np.unique(whole)
+    return float((np.square(weights - scale * _taken(weights / scale, centres)) @ counts).sum()), centres
+
+
+def _taken(values: Array, centres: Array) -> Array:
+    return np.asarray(centres[np.searchsorted((centres[1:] + centres[:-1]) / 2, values)])
 
 
 def _lloyd(values: Array, masses: Array, centres: Array) -> Array:
@@ -49,8 +62,8 @@ def _lloyd(values: Array, masses: Array, centres: Array) -> Array:
 
 
 def _fitted(weights: Array, counts: Array, centres: Array, scale: Array) -> Array:
-    """The scale of each row of least weighted squared error, its weights at the centres they are at: shape (rows, 1)."""
-    taken = centres[np.searchsorted((centres[1:] + centres[:-1]) / 2, weights / scale)]
+    """The scale of each row of least weighted squared error, weights held to their centres: shape (rows, 1)."""
+    taken = _taken(weights / scale, centres)
     power = (np.square(taken) * counts).sum(axis=1, keepdims=True)
     along = (taken * weights * counts).sum(axis=1, keepdims=True)
     fitted = np.divide(along, power, out=scale.copy(), where=power > SMALL)

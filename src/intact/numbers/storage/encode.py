@@ -15,7 +15,7 @@ from intact.numbers.storage.pieces import WORTH, join
 
 RAW: Final = "raw"
 """The form of bytes as they are, with nothing around them."""
-LEAST_BYTES: Final = 96
+LEAST_BYTES: Final = 256
 """What a form must save at least: it has to be described, and decoded."""
 ITEM_SIZES: Final = (1, 2, 4, 8)
 

@@ -11,6 +11,7 @@ from intact.compress.channels import multiply_adds, thin
 from intact.compress.channels.readers import make_readers
 from intact.compress.channels.trace import trace
 from intact.compress.channels.wiring import products
+from intact.compress.channels.work import Work
 from intact.errors import DataError, ModelError, UsageError
 from intact.graph.load import load
 from intact.graph.normalise import normalise
@@ -166,3 +167,34 @@ def test_products_too_wide_to_fit_anew_keep_their_inputs_and_say_so(monkeypatch:
     kept = next(group for group in found.groups if group.layers == ("first",))
     assert kept.before == kept.after
     assert "reads 144 columns, more than 100" in kept.reason
+
+
+def test_time_is_saved_by_whole_vectors_of_outputs_and_by_every_input() -> None:
+    wiring = trace(redundant(copies=1, kinds=32))
+    work = Work(wiring)
+    names = [group.places for group in wiring.groups]
+    first = next(number for number, places in enumerate(names) if any("conv0" in name for name in places))
+
+    def effort(count: int) -> float:
+        counts = [len(group.units) for group in wiring.groups]
+        counts[first] = count
+        return work.effort(counts)
+
+    outputs, inputs = 64 * 9 * (3 + 4) * 16, 64 * 9 * 16  # a vector of the first product, an input of the second
+    assert effort(32) - effort(24) == 8 * inputs
+    assert effort(32) - effort(16) == outputs + 16 * inputs
+
+
+def test_what_was_taken_beyond_the_target_is_given_back() -> None:
+    """The last step may save far more than was missing: then dearer steps before it are undone."""
+    graph, x = redundant(copies=1, kinds=64), data(1, 32, 3, 8, 8)
+    found = thin(graph, [{"x": x}], macs=0.7, multiple=8)
+    widths = {group.layers: group.after for group in found.groups}
+    first, second = widths[("first",)], widths[("second",)]
+
+    def macs(first: int, second: int) -> int:
+        return 64 * 9 * (3 * first + first * second) + second * 5
+
+    assert found.macs_after == macs(first, second) <= 0.7 * found.macs_before
+    assert first == 64 or macs(first + 16, second) > 0.7 * found.macs_before
+    assert second == 16 or macs(first, second + 8) > 0.7 * found.macs_before
