@@ -95,7 +95,12 @@ class _Wirer:
                     self.wiring.on_read[node.output, tensor] = _one_after_other(chain)
 
     def _made(self, step: Step, output: str, moved_from: str) -> None:
-        """Values that only moved lie on the grid they came from; but the bounds of a Clip may not."""
+        """Values that only moved lie on the grid they came from; but the bounds of a Clip may not.
+
+        A smoothed value stays real until it is read.
+        """
+        if self._encodings[output].factor.ndim:
+            return
         self._coded.add(output)
         if moved_from:
             self.wiring.owner[output] = self.wiring.owner[moved_from]

@@ -180,7 +180,7 @@ class Search:
         return bounded
 
     def _ideal(self, group: Group, count: int) -> Array:
-        """The factors that are best for codes alone: each label's in turn with the steps of tensors, and these again."""
+        """The factors that are best for codes alone: each label's in turn with the steps, and again."""
         wholes = np.zeros(count, np.int64)
         shifts = np.arange(-12 * GRID, 12 * GRID + 1)
         for _ in range(ROUNDS):
@@ -217,7 +217,7 @@ class Search:
 
 
 def _columns(product: Weights, channels: int) -> Array:
-    """Log2 of the mean size of the weights that read each channel, rows brought to one size; zero for a whole tensor."""
+    """Log2 of the mean size of the weights that read each channel, rows at one size; zero for a whole tensor."""
     weight = np.abs(product.weight.T if product.node.op == "MatMul" else product.weight)
     group = int(product.node.attributes.get("group", 1))
     taps = weight.reshape(*weight.shape[:2], -1).max(axis=2)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -127,7 +126,7 @@ def weight_steps(product: Weights, read: Array, made: Array, *, power_of_two: bo
     rows, gains = _rows(product, read)
     limit = 2 ** (product.bits - 1) - 1
     top = np.maximum(np.abs(rows).max(axis=1, keepdims=True), TINY) / limit
-    shares = (1.0, 0.9, 0.8, 0.7)
+    shares: tuple[float, ...] = (1.0, 0.9, 0.8, 0.7)
     if power_of_two and product.bits == 8:  # narrower ones have multipliers, which fit nearly any scale
         top = np.exp2(np.ceil(np.log2(top / made[:, None]))) * made[:, None]
         shares = (1.0, 0.5)
@@ -136,7 +135,7 @@ def weight_steps(product: Weights, read: Array, made: Array, *, power_of_two: bo
 
 
 def weight_errors(product: Weights, read: Array, steps: Array) -> Array:
-    """What rounding each weight to its row's step is worth: shape (rows, columns), rows of the operator's own layout."""
+    """What rounding each weight to its row's step is worth: shape (rows, columns), as the operator lays them."""
     rows, gains = _rows(product, read)
     return _errors(rows, gains, steps, 2 ** (product.bits - 1) - 1) * product.worth[:, None]
 

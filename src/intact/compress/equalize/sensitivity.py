@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from intact.compress.equalize.fold import columns
 from intact.compress.equalize.measure import Seen
 from intact.compress.equalize.trace import Link, Trace
 from intact.graph.view import Node

@@ -76,7 +76,7 @@ class Trace:
             pairs += [(each, np.full_like(each, each[0])) for each in ids.values()]
         while settle(least, pairs):
             pass
-        names, flat = np.unique(least, return_inverse=True)
+        _, flat = np.unique(least, return_inverse=True)
         return {name: flat[each] for name, each in ids.items()}
 
 
@@ -162,7 +162,7 @@ class Tracer:
     def link(
         self, node: Node, source: str, target: str, ours: Index | None = None, theirs: Index | None = None
     ) -> None:
-        """Tie channels of two tensors: all to all of the same number, unless told which; one to all where one is whole."""
+        """Tie channels of two tensors: all to all of one number, unless told which; one to all where one is whole."""
         one, other = self.layouts[source].size, self.layouts[target].size
         count = max(one, other)
         ours = np.arange(count) if ours is None else ours
