@@ -27,7 +27,7 @@ Feeds = Mapping[str, Array]
 
 PYTHON = Path(os.environ.get("INTACT_PEERS_PYTHON", ROOT / "build" / "peers" / "bin" / "python"))
 BENCHMARKS = ROOT / "benchmarks"
-LIMIT_S = 1800
+LIMIT_S = 900
 TOLD = 300
 """Characters of an error that are kept."""
 
@@ -140,6 +140,8 @@ def _run(command: Sequence[str], folder: Path, more: Mapping[str, str]) -> str |
             return f"not through after {LIMIT_S} s"
     if done.returncode == 0:
         return None
+    if done.returncode < 0:
+        return f"ended by signal {-done.returncode}"
     lines = (folder / "log").read_text(encoding="utf-8", errors="replace").strip().splitlines()
     return _last_error(lines)[:TOLD] or f"ended with {done.returncode}"
 

@@ -115,7 +115,7 @@ def quanto(weights: str, activations: str | None, _folder: Path) -> Made:
         for images, _ in loader():
             model(images)
     q.freeze(model)
-    width = {"qint8": 8, "qint4": 4, "qint2": 2}[weights]
+    width = {"qint8": 8, "qint4": 4}[weights]
     size = packed_bytes(folded(), narrow(width, width), group=None if width == 8 else 128)
     return Made(run=module_run(model), size_bytes=size, packages=("optimum-quanto",))
 
@@ -239,7 +239,6 @@ METHODS = {
     "torchao PT2E W4A4": partial(torchao, 4, 4),
     "optimum-quanto W8A8": partial(quanto, "qint8", "qint8"),
     "optimum-quanto W4A8": partial(quanto, "qint4", "qint8"),
-    "optimum-quanto W2A8": partial(quanto, "qint2", "qint8"),
     **{f"brevitas GPTQ W{bits}A8": partial(brevitas, bits, 8) for bits in (8, 6, 5, 4, 3, 2)},
     "brevitas GPTQ W4A4": partial(brevitas, 4, 4),
 }
