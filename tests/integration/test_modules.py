@@ -124,7 +124,7 @@ def test_several_inputs_and_outputs() -> None:
 def test_options_reach_the_build(module: nn.Module) -> None:
     recipe = intact.Recipe(default=intact.LayerRecipe(weights=4))
     made = intact.QuantizationModule(module, X, engines=ENGINES, recipe=recipe)
-    assert {layer.weights.bits for layer in made.built.layers} == {4}
+    assert {layer.bits for layer in made.built.layers} == {4}
 
 
 def test_what_is_no_module_or_no_data_is_refused(module: nn.Module) -> None:

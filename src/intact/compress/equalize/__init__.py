@@ -31,6 +31,10 @@ SWEEPS = 2
 """Times every group is looked at: the factors of one bear on what is best for its neighbours."""
 LEFT = 0.3
 """About what methods that look at a layer's inputs leave of the noise of rounding to nearest."""
+MOST_CHANNELS = 256
+"""Channels that are tried one by one."""
+TRUST = 0.8
+"""How much of what was found for a channel is believed, the rest being what was expected."""
 Granularity = Literal["tensor", "channel"]
 
 __all__ = ["Equalized", "Granularity", "equalize", "fold", "trace"]
@@ -75,7 +79,7 @@ def equalize(plan: Plan, pieces: Sequence[Mapping[str, Array]], granularity: Gra
     if not any((labels[name] > 0).any() for name in plan.coded if name in labels):
         return unchanged
     seen = measure(plan.graph, pieces, traced.layouts)
-    codes, weights = _measured(plan, pieces, seen, *places(plan, traced, seen))
+    codes, weights = _measured(plan, pieces, traced, seen, places(plan, traced, seen))
     search = Search(
         labels=labels,
         tables={(each.tensor, each.levels): tabulate(seen[each.tensor], each.levels) for each in codes},
@@ -136,24 +140,53 @@ def _rounded(plan: Plan, traced: Trace) -> list[str]:
 def _measured(
     plan: Plan,
     pieces: Sequence[Mapping[str, Array]],
+    traced: Trace,
     seen: Mapping[str, Seen],
-    codes: Sequence[Codes],
-    weights: Sequence[Weights],
+    places: tuple[list[Codes], list[Weights]],
 ) -> tuple[list[Codes], list[Weights]]:
-    """The same with what noise is worth as it was found by trying each place, channels in the proportions given."""
+    """The same with what noise is worth as it was found by trying each place, channels in the proportions given.
+
+    In the tensors that matter most channels are tried one by one.
+    """
+    codes, weights = places
     steps = [_step(seen[each.tensor]) for each in codes]
     grids = [_weight_steps(plan, each) for each in weights]
     tried = [Place(value=c.tensor, reader=c.reader, step=np.asarray(s)) for c, s in zip(codes, steps, strict=True)]
-    tried += [Place(value=w.node.inputs[1], reader=None, step=g) for w, g in zip(weights, grids, strict=True)]
-    found = probe(plan.graph, tried, pieces)
-    found[len(codes) :] *= [_left(plan, each) for each in weights]
-    worth = [float((c.worth * _plain(seen[c.tensor], s)).sum()) for c, s in zip(codes, steps, strict=True)]
-    worth += [_plain_weights(plan, w, g) for w, g in zip(weights, grids, strict=True)]
-    ratios = found / np.maximum(worth, TINY)
-    return (
-        [replace(each, worth=each.worth * ratio) for each, ratio in zip(codes, ratios, strict=False)],
-        [replace(each, worth=each.worth * ratio) for each, ratio in zip(weights, ratios[len(codes) :], strict=True)],
-    )
+    whole = tried + [Place(value=w.node.inputs[1], reader=None, step=g) for w, g in zip(weights, grids, strict=True)]
+    found = probe(plan.graph, whole, pieces)
+    chosen = _apart(traced, codes, found)
+    apart = [replace(tried[number], apart=switch) for number, switch in chosen.items()]
+    found_apart = dict(zip(chosen, probe(plan.graph, apart, pieces) if apart else [], strict=True))
+    measured_codes = [
+        replace(each, worth=_scaled(each.worth, _plain(seen[each.tensor], step), one, found_apart.get(n)))
+        for n, (each, step, one) in enumerate(zip(codes, steps, found, strict=False))
+    ]
+    measured_weights = [
+        replace(w, worth=w.worth * float(one[0]) / max(_plain_weights(plan, w, g), TINY) * _left(plan, w))
+        for w, g, one in zip(weights, grids, found[len(codes) :], strict=True)
+    ]
+    return measured_codes, measured_weights
+
+
+def _scaled(worth: Array, noise: Array, whole: Array, apart: Array | None) -> Array:
+    """`worth` such that the noise gives what was found: in all, and nearly so for each channel that was tried."""
+    scaled = worth * (float(whole[0]) / max(float((worth * noise).sum()), TINY))
+    if apart is None or not apart.any():
+        return np.asarray(scaled)
+    level = float(whole[0]) / float(apart.sum())
+    single = np.where(noise > 0, level * apart / np.maximum(noise, TINY), scaled)
+    return np.asarray(TRUST * single + (1.0 - TRUST) * scaled)
+
+
+def _apart(traced: Trace, codes: Sequence[Codes], found: Sequence[Array]) -> dict[int, tuple[int, ...]]:
+    """The switches of the places whose channels are tried apart: where most was found, as long as there are few."""
+    left, chosen = MOST_CHANNELS, {}
+    for number in sorted(range(len(codes)), key=lambda number: -float(found[number][0])):
+        layout, rank = traced.layouts[codes[number].tensor], traced.ranks.get(codes[number].tensor)
+        if layout.axis is not None and rank is not None and layout.size <= left:
+            left -= layout.size
+            chosen[number] = (layout.size, *[1] * (rank - layout.axis - 1))
+    return chosen
 
 
 def _step(seen: Seen) -> float:

@@ -14,7 +14,7 @@ from intact.graph.view import Graph, Node, Port
 
 Array = NDArray[Any]
 
-MOST_EXAMPLES = 48
+MOST_EXAMPLES = 32
 BATCH = 16
 TINY = 1e-30
 
@@ -26,40 +26,51 @@ class Place:
     Args:
         value: A tensor inside the graph, or a constant.
         reader: The node that alone reads it rounded; None for all of them.
-        step: It is rounded to multiples of this: for a constant one number for each value, for a tensor one for all.
+        step: It is rounded to multiples of this: one number, or for a constant some that broadcast to it.
+        apart: Shape of the switches that round its channels one by one, such as (C, 1, 1); () for all at once.
     """
 
     value: str
     reader: Node | None
     step: Array
+    apart: tuple[int, ...] = ()
 
 
-def probe(graph: Graph, places: Sequence[Place], pieces: Sequence[Mapping[str, Array]]) -> Array:
-    """Return noise over signal in the outputs of `graph` where one place is rounded and nothing else: shape (places,).
+def probe(graph: Graph, places: Sequence[Place], pieces: Sequence[Mapping[str, Array]]) -> list[Array]:
+    """Return noise over signal in the outputs of `graph` where one place is rounded and nothing else.
 
     Args:
         graph: A float graph.
-        places: What is tried.
+        places: What is tried; no two the same value for the same reader.
         pieces: Calibration data, of which some rows are run.
+
+    Returns:
+        For each place an array of shape (1,), or (C,) for channels tried apart.
     """
     runner = Runner(_switched(graph, places), fetch=[port.name for port in graph.outputs])
-    off = {f"probe{number}": np.zeros((), np.float32) for number in range(len(places))}
-    noise, signal = np.zeros(len(places)), 0.0
+    off = {f"probe{number}": np.zeros(place.apart, np.float32) for number, place in enumerate(places)}
+    noise, signal = [np.zeros(each.size) for each in off.values()], 0.0
     for part in _some(graph, pieces):
         wanted = runner({**part, **off})
         signal += sum(float(np.square(each, dtype=np.float64).sum()) for each in wanted.values())
-        for number in range(len(places)):
-            found = runner({**part, **off, f"probe{number}": np.ones((), np.float32)})
-            noise[number] += sum(float(np.square(found[n] - wanted[n], dtype=np.float64).sum()) for n in wanted)
-    return noise / max(signal, TINY)
+        for number, place in enumerate(places):
+            for channel in range(len(noise[number])):
+                switch = np.zeros(place.apart, np.float32)
+                switch.reshape(-1)[channel] = 1.0
+                found = runner({**part, **off, f"probe{number}": switch})
+                errors = (np.square(found[n] - wanted[n], dtype=np.float64).sum() for n in wanted)
+                noise[number][channel] += sum(map(float, errors))
+    return [each / max(signal, TINY) for each in noise]
 
 
 def _some(graph: Graph, pieces: Sequence[Mapping[str, Array]]) -> list[dict[str, Array]]:
     """Some rows, from all of the data; whole pieces where the batch is fixed."""
-    if not is_batched(graph.inputs):
-        return [dict(piece) for piece in pieces[: max(1, MOST_EXAMPLES // len(next(iter(pieces[0].values()))))]]
-    parts = [part for piece in pieces for part in batches(piece, BATCH)]
-    return parts[:: -(-len(parts) // (MOST_EXAMPLES // BATCH))]
+    if is_batched(graph.inputs):
+        parts = [part for piece in pieces for part in batches(piece, BATCH)]
+    else:
+        parts = [dict(piece) for piece in pieces]
+    most = max(1, MOST_EXAMPLES // len(next(iter(parts[0].values()))))
+    return parts[:: -(-len(parts) // most)]
 
 
 def _switched(graph: Graph, places: Sequence[Place]) -> Graph:
@@ -82,7 +93,8 @@ def _switched(graph: Graph, places: Sequence[Place]) -> Graph:
         inputs = tuple(read(name, node) if name else "" for name in node.inputs)
         nodes.append(replace(node, inputs=inputs))
     steps = {f"probe{number}.step": np.asarray(place.step, np.float32) for number, place in enumerate(places)}
-    switches = [Port(name=f"probe{n}", dtype=np.dtype(np.float32), shape=()) for n in range(len(places))]
+    float32 = np.dtype(np.float32)
+    switches = [Port(name=f"probe{n}", dtype=float32, shape=place.apart) for n, place in enumerate(places)]
     return replace(graph, inputs=(*graph.inputs, *switches)).with_nodes(nodes, steps)
 
 
