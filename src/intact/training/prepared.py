@@ -64,8 +64,8 @@ class Prepared(nn.Module):  # type: ignore[misc]
     """A torch module that computes what the integer graph of a draft computes.
 
     Its parameters are the float weights and biases behind the integers, and the learned scales; train them with any
-    optimizer. In the exact profile its outputs are those of the integer graph to the bit, outside of autocast, tables
-    of functions apart, where torch and onnxruntime may differ in the last place.
+    optimizer. In the exact profile its outputs are those of the integer graph to the bit, outside of autocast; where
+    the scales of activations are learned, tables of functions apart, whose values torch computes then.
 
     Args:
         made: A float model compressed without training; `made.plan` says what becomes of every node.
@@ -79,7 +79,7 @@ class Prepared(nn.Module):  # type: ignore[misc]
         plan = made.plan
         tables = {step.nodes[0].inputs[0]: step.layer for step in plan.steps if step.operator == "embedding"}
         self.net = Differentiable(plan.graph, trainable=[n for n in layer_constants(plan.graph) if n not in tables])
-        self._wiring = wire(plan, made.encodings, learn=learn_activation_scales)
+        self._wiring = wire(plan, made.encodings, made.emission.graph.constants, learn=learn_activation_scales)
         self.activations = nn.ModuleList(self._wiring.activations.values())
         self.layers = nn.ModuleList([_fake(made, step, learn=learn_scales) for step in plan.layers])
         self._sources = [_source_key(made, step) for step in plan.layers]

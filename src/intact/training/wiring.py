@@ -48,12 +48,21 @@ class Wiring:
     bypass: set[str] = field(default_factory=set)
 
 
-def wire(plan: Plan, encodings: Mapping[str, Encoding], *, learn: bool) -> Wiring:
-    """Place a fake quantizer wherever the integer graph of `plan` has codes."""
+def wire(plan: Plan, encodings: Mapping[str, Encoding], constants: Mapping[str, Array], *, learn: bool) -> Wiring:
+    """Place a fake quantizer wherever the integer graph of `plan` has codes.
+
+    Args:
+        plan: The plan.
+        encodings: Code of every coded tensor.
+        constants: Of the integer graph, for its tables of functions.
+        learn: Whether scales are learned; tables then follow them, computed by torch.
+    """
     made = _Wirer(plan, encodings, learn=learn)
     for step in plan.steps:
         if step.operator != FLOAT:
             made.step(step)
+        if step.operator == "lookup" and not learn:
+            made.look_up(step, constants[f"{step.outputs[0]}_table"])
     return made.wiring
 
 
@@ -79,6 +88,20 @@ class _Wirer:
         for output in step.outputs:
             if output in self._plan.coded:
                 self._made(step, output, source if operator.moves else "")
+
+    def look_up(self, step: Step, table: Array) -> None:
+        """Give a function of one tensor the values of its table, and keep the slope that torch computes.
+
+        The two differ where the last place of a float decides between two codes.
+        """
+        output = step.outputs[0]
+        (source,) = self._operators[step.operator].reads(self._plan.graph, step)
+        node = next(node for node in step.nodes if source in node.present())
+        before = self.wiring.on_read.get((node.output, source))
+        looked_up = _LookUp(table, self._encodings[source], self._encodings[output], before)
+        self.wiring.on_read[node.output, source] = looked_up.see
+        quantize = self.wiring.on_value[output]
+        self.wiring.on_value[output] = lambda y: looked_up.replace(quantize(y))
 
     def _read(self, step: Step, tensor: str) -> None:
         chain: list[Hook] = []
@@ -138,6 +161,27 @@ class _Wirer:
 
     def _now(self, tensor: str) -> float:
         return self.wiring.activations[self.wiring.owner[tensor]].step
+
+
+class _LookUp:
+    """Remembers what a function was given, and puts the table's values in the place of what it made of that."""
+
+    def __init__(self, table: Array, source: Encoding, target: Encoding, before: Hook | None) -> None:
+        self._table = torch.from_numpy((table.astype(np.float32) - target.zero_point) * np.float32(target.scale))
+        self._zero, self._scale, self._before = source.zero_point, source.scale, before
+        self._codes = torch.zeros(0, dtype=torch.int64)
+
+    def see(self, x: Tensor) -> Tensor:
+        """Remember the codes of `x`."""
+        x = x if self._before is None else self._before(x)
+        self._codes = (x.detach().float() / self._scale).round().to(torch.int64) + self._zero
+        return x
+
+    def replace(self, y: Tensor) -> Tensor:
+        """The table's values, with the gradient of `y`."""
+        exact = self._table.to(y.device)[self._codes].to(y.dtype)
+        self._codes = self._codes[:0]
+        return y + (exact - y).detach()
 
 
 def by_row(x: Tensor, axes: tuple[int, ...]) -> Tensor:

@@ -25,6 +25,7 @@ from support.transformer import encoder, sentences
 
 Feeds = Mapping[str, np.ndarray[Any, Any]]
 X = {"x": data(1, 24, 3, 8, 8)}
+X_FLAT = {"x": data(1, 64, 12)}
 
 
 def recipe(**settings: Any) -> Recipe:
@@ -271,3 +272,31 @@ def test_layers_left_in_float_train_as_they_are() -> None:
     assert not torch.equal(before, prepared.net.constant("head.weight"))
     (wanted,), (found,) = integer_outputs(made, X).values(), fake_outputs(prepared, X).values()
     assert np.allclose(wanted, found, atol=1e-5)
+
+
+@pytest.mark.parametrize("function", ["Sigmoid", "Tanh", "Erf", "Exp", "Softplus"])
+def test_functions_of_tables_give_the_tables_values_to_the_bit(function: str) -> None:
+    net = Net(0, x=["n", 12])
+    inner = net.op(function, net.gemm("x", data(3, 40, 12, scale=0.5), name="first"))
+    graph = net.bytes(net.gemm(inner, data(4, 6, 40), name="last"))
+    feeds = {"x": data(1, 4096, 12)}
+    prepared = prepare(Spec(model=graph, calibration=feeds), recipe(), learn_activation_scales=False)
+    assert [step.operator for step in prepared.draft.plan.steps].count("lookup") == 1
+    equal(prepared, feeds)
+    shake(prepared, feeds)
+    equal(prepared, feeds)
+    assert all(weight.grad is not None and weight.grad.abs().max() > 0 for weight in prepared.weights())
+
+
+def test_the_table_counts_where_torch_would_compute_another_value() -> None:
+    net = Net(0, x=["n", 12])
+    graph = net.bytes(net.op("Tanh", net.gemm("x", data(3, 12, 12, scale=0.5), name="first")))
+    made = draft(Spec(model=graph, calibration=X_FLAT), recipe(), silent)
+    (name,) = [name for name in made.emission.graph.constants if name.endswith("_table")]
+    before = fake_outputs(Prepared(made, learn_scales=True, learn_activation_scales=False), X_FLAT)
+    table = made.emission.graph.constants[name]
+    table[:] = table[::-1].copy()
+    after = fake_outputs(Prepared(made, learn_scales=True, learn_activation_scales=False), X_FLAT)
+    ((_, first),) = before.items()
+    ((_, second),) = after.items()
+    assert np.corrcoef(first.ravel(), second.ravel())[0, 1] < -0.5  # a falling function now

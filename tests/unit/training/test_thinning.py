@@ -116,4 +116,4 @@ def test_bad_arguments_are_refused(source: intact.Spec) -> None:
     with pytest.raises(UsageError, match="no more channels may go"):
         prune(source, None, macs=0.01)
     with pytest.raises(DataError, match="batches of epoch 0 are empty"):
-        prune(source, [], training=Training(steps=1))
+        prune(source, [], macs=0.6, training=Training(steps=1))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -50,7 +50,8 @@ class Search:
         wiring: The graph's channels.
         readers: The products by their output.
         touchable: Groups that may lose units, by number.
-        multiple: What the number of units left in a group is rounded to; no group goes below it.
+        multiple: What the number of units left in a group is rounded to; a group goes below it only to vanish, where
+            all of its tensors have other channels.
     """
 
     def __init__(
@@ -100,7 +101,22 @@ class Search:
         """How many units a next step may take: down to a multiple, or on to where whole vectors are saved."""
         count = len(self._left[number])
         wanted = {count % size or size for size in (self._multiple, -(-LANES // self._multiple) * self._multiple)}
-        return sorted(step for step in wanted if count - step >= self._multiple)
+        least = 0 if self._may_vanish(number) else self._multiple
+        return sorted(step for step in wanted if count - step >= least)
+
+    def _may_vanish(self, number: int) -> bool:
+        """Whether every tensor that a group lies in has other channels left."""
+        counts = self._counts()
+        counts[number] = 0
+        return all(self._channels(name, counts) for name in self._wiring.groups[number].places)
+
+    def _channels(self, name: str, counts: Sequence[int]) -> int:
+        """Channels of a tensor with `counts` units left in the groups."""
+        units = self._wiring.units(name)
+        assert units is not None  # groups lie in known tensors
+        pairs = list(zip(self._wiring.groups, counts, strict=True))
+        gone = sum(group.places.get(name, 0) * (len(group.units) - count) for group, count in pairs)
+        return len(units) - gone
 
     def _best(self, most: int, before: int) -> _Offer:
         counts = self._counts()

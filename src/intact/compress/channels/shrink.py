@@ -80,6 +80,8 @@ def _pad(wiring: Wiring, gone: frozenset[int], node: Node) -> Cut:
     axis, pads = wiring.lanes[node.output].axis, wiring.graph.constants[node.inputs[1]].copy()
     half, before = len(pads) // 2, int(pads[axis])
     pads[axis], pads[axis + half] = mask[:before].sum(), mask[before + len(inner) :].sum()
+    if not pads.any():
+        return replace(node, op="Identity", inputs=node.inputs[:1], attributes={}), {}
     return _with_constant(node, 1, pads, "pads")
 
 

@@ -61,7 +61,7 @@ class Work:
         """About the time they take, in multiply-adds: outputs are computed `LANES` at once, whether wanted or not.
 
         Measured with one thread of an AVX-512 VNNI machine, OpenVINO, 3 x 3 convolutions of 32 images: 16 to 8 channels
-        take as long as 16 to 16, and 8 to 16 channels 0.6 of it.
+        take as long as 16 to 16 (in onnxruntime longer), and 8 to 16 channels 0.6 of it.
         """
         return sum(
             term.unit * (_size(term.columns, counts) + FLOOR) * (-(-_size(term.rows, counts) // LANES) * LANES)

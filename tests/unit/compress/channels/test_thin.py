@@ -198,3 +198,19 @@ def test_what_was_taken_beyond_the_target_is_given_back() -> None:
     assert found.macs_after == macs(first, second) <= 0.7 * found.macs_before
     assert first == 64 or macs(first + 16, second) > 0.7 * found.macs_before
     assert second == 16 or macs(first, second + 8) > 0.7 * found.macs_before
+
+
+def test_channels_that_only_padding_added_may_vanish_with_it() -> None:
+    net = Net(0, x=["n", 3, 8, 8])
+    stem = net.op("Relu", net.conv("x", net.normal(16, 3, 3, 3, scale=0.3), net.normal(16), "stem", pads=[1] * 4))
+    inner = net.op("Relu", net.conv(stem, net.normal(16, 16, 3, 3, scale=0.1), net.normal(16), "one", pads=[1] * 4))
+    wide = net.conv(inner, net.normal(32, 16, 3, 3, scale=0.01), net.normal(32), "two", pads=[1] * 4)
+    total = net.op("Relu", net.op("Add", wide, net.op("Pad", stem, net.whole(0, 8, 0, 0, 0, 8, 0, 0))))
+    flat = net.op("Flatten", net.op("GlobalAveragePool", total))
+    graph = graph_of(net.bytes(net.gemm(flat, net.normal(5, 32, scale=0.5), net.normal(5), "head")))
+    found = thin(graph, [{"x": data(1, 32, 3, 8, 8)}], macs=0.75, multiple=16)
+    assert [(group.before, group.after) for group in found.groups] == [(16, 16), (16, 16), (16, 0)]
+    assert not any(node.op == "Pad" for node in normalise(found.graph.to_proto()).nodes)
+    assert output_of(found.graph, data(2, 4, 3, 8, 8)).shape == (4, 5)
+    with pytest.raises(UsageError, match="no more channels may go"):
+        thin(graph, [{"x": data(1, 32, 3, 8, 8)}], macs=0.4, multiple=16)  # the others are all that their tensors have
