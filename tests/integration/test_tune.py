@@ -24,6 +24,7 @@ from intact.errors import CheckFailed, DataError, UsageError
 from intact.graph.run import Runner
 from intact.pipeline.drafting import draft
 from intact.pipeline.options import silent
+from intact.tuning import Distiller
 from intact.tuning.folder import JOURNAL
 from support.nets import Net, data, mlp
 
@@ -266,10 +267,10 @@ def test_what_cannot_be_is_said_before_the_work(
 
 def test_a_budget_that_nothing_keeps_is_a_failure_that_says_what_binds(tmp_path: Path) -> None:
     options = {"out": tmp_path / "m.intact", "folder": tmp_path / "t", "space": intact.Space(widths=(2,))}
+    options["escalations"] = ("widen", "method")
     with pytest.raises(intact.BudgetMissed, match="what binds is the widths, at most 2 bits") as failure:
         tune(recipe=intact.Recipe(profile="exact"), **options)
     assert "not tried: widen, the exact profile allows no layer in float" in failure.value.message
-    assert "not tried: retrain, no retraining was given" in failure.value.message
     assert failure.value.front.checked
     assert not any(candidate.passed for candidate in failure.value.front.checked)
     assert sorted(path.name for path in tmp_path.rglob("*")) == ["journal.jsonl", "lock", "pareto.json", "t"]
@@ -279,7 +280,7 @@ def test_a_missed_budget_is_exit_1_and_leaves_no_artifact(run: Command, folder: 
     (folder / "exact.toml").write_text('profile = "exact"\n')
     told = run(
         "tune", "specs.py:spec", "--out", "m.intact", "--width", "2", "--max-drop", "0.05", "--executor", "here",
-        "--recipe", "exact.toml", *FAST,
+        "--recipe", "exact.toml", "--escalation", "widen", *FAST,
     )  # fmt: skip
     assert told.code == 1
     assert told.err.startswith("error: no candidate was shown to keep the budget of 0.05")
@@ -338,7 +339,7 @@ def test_retraining_comes_last_and_is_judged_against_the_model_as_it_came() -> N
     source = spec(model=dense(*blurred), calibration=data(1, 96, 8), evaluate=answering(dense(*weights), test))
     options = {"space": intact.Space(widths=(2,)), "recipe": AS_IT_IS, "max_drop": 0.02}
     with pytest.raises(intact.BudgetMissed):
-        tune(source, **options)
+        tune(source, escalations=["widen", "method"], **options)
     tuned = tune(source, retrain=retrain, **options)
     assert [(each[0] is source, each[1].layer("first").weights) for each in asked] == [(True, 2)]
     assert tuned.chosen.round == "retrain"
@@ -357,6 +358,37 @@ def test_integers_that_training_made_are_taken_as_they_are() -> None:
     assert "its recipe alone does not make it again" in tuned.remarks[-1]
     with pytest.raises(UsageError, match="retrain returned a str"):
         tune(spec(evaluate=labels_of), retrain=lambda source, recipe, seconds: "better", **options)
+
+
+def test_without_a_hook_the_integers_are_distilled_from_the_float_model() -> None:
+    options = {"space": intact.Space(widths=(2,)), "recipe": intact.Recipe(profile="exact"), "max_drop": 0.26}
+    source = {"model": mlp(0, 12, 96, 6), "calibration": data(5, 600, 12)}
+    with pytest.raises(intact.BudgetMissed):
+        tune(spec(**source), escalations=["widen"], **options)
+    distiller = Distiller(data=data(9, 6000, 12), steps=400)
+    tuned = tune(spec(**source), escalations=["retrain"], retrain=distiller, **options)
+    assert tuned.chosen.round == "retrain"
+    assert "its recipe alone does not make it again" in tuned.remarks[-1]
+
+
+def test_a_retraining_that_cannot_be_is_a_remark_and_the_budget_is_missed() -> None:
+    options = {"space": intact.Space(widths=(2,)), "recipe": intact.Recipe(profile="exact"), "max_drop": 0.05}
+    with pytest.raises(intact.BudgetMissed, match="not retrained: .*'x'") as failure:
+        tune(escalations=["retrain"], retrain=Distiller(data={"x": data(1, 8, 3)}, steps=1), **options)
+    assert not any(candidate.passed for candidate in failure.value.front.checked)
+
+
+def test_without_evaluate_retraining_never_sees_what_is_held_out() -> None:
+    seen: list[int] = []
+
+    def retrain(source: intact.Spec, recipe: intact.Recipe, seconds: float) -> intact.Spec:
+        seen.append(sum(len(piece["x"]) for piece in source.calibration))
+        raise UsageError("enough seen")
+
+    options = {"space": intact.Space(widths=(2,)), "recipe": intact.Recipe(profile="exact"), "max_drop": 0.06}
+    with pytest.raises(intact.BudgetMissed, match="not retrained: enough seen"):
+        tune(spec(evaluate=None, calibration=data(1, 300, 12)), escalations=["retrain"], retrain=retrain, **options)
+    assert seen == [200]
 
 
 def tuned_float(source: intact.Spec) -> Callable[[Any], np.ndarray]:

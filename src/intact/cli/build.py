@@ -10,25 +10,34 @@ from typing import Annotated, Any
 import typer
 
 from intact.cli.console import err, failures, out, progress, show
-from intact.cli.options import Engine, Json, Quiet, Threads
+from intact.cli.options import (
+    Calibrate,
+    Engine,
+    Json,
+    MaxDrop,
+    NewPassphrase,
+    Quiet,
+    Recipient,
+    Report,
+    Sign,
+    Source,
+    Target,
+    Threads,
+)
 from intact.cli.passphrase import ask_passphrase
 from intact.errors import UsageError
 
 
 def build(
-    source: Annotated[str, typer.Argument(help="x.onnx, or file.py:name, a function that returns an intact.Spec.")],
-    target: Annotated[Path, typer.Option("--out", help="The artifact to write, such as model.intact.")],
-    calibrate: Annotated[
-        Path | None, typer.Option("--calibrate", help="Typical inputs as an .npz file, one array an input.")
-    ] = None,
-    max_drop: Annotated[float, typer.Option("--max-drop", min=0.0, help="Most that the metric may fall.")] = 0.005,
+    source: Source,
+    target: Target,
+    calibrate: Calibrate = None,
+    max_drop: MaxDrop = 0.005,
     recipe: Annotated[Path | None, typer.Option("--recipe", help="How to compress, as a TOML file.")] = None,
-    recipient: Annotated[
-        list[str] | None, typer.Option("--recipient", help="Public key that may open it, file or text; repeatable.")
-    ] = None,
-    passphrase: Annotated[bool, typer.Option("--passphrase", help="Let a passphrase open it; asks for one.")] = False,
-    sign: Annotated[Path | None, typer.Option("--sign", help="Private key that signs it.")] = None,
-    report: Annotated[Path | None, typer.Option("--report", help="Write an HTML report here.")] = None,
+    recipient: Recipient = None,
+    passphrase: NewPassphrase = False,
+    sign: Sign = None,
+    report: Report = None,
     require_pass: Annotated[
         bool, typer.Option("--require-pass", help="Treat an inconclusive accuracy check as a failure.")
     ] = False,

@@ -10,60 +10,80 @@ from typing import Annotated, Any
 import typer
 
 from intact.cli.console import err, failures, out, progress, show
-from intact.cli.options import Engine, Json, Quiet, Threads
+from intact.cli.options import (
+    Calibrate,
+    Engine,
+    Json,
+    MaxDrop,
+    NewPassphrase,
+    Quiet,
+    Recipient,
+    Report,
+    Sign,
+    Source,
+    Target,
+    Threads,
+)
 from intact.cli.passphrase import ask_passphrase
 from intact.errors import UsageError
 
+Minimize = Annotated[str, typer.Option("--minimize", help="What is to be small: size, latency or bits (of a weight).")]
+Settings = Annotated[Path | None, typer.Option("--recipe", help="Settings of what is not tuned, as a TOML file.")]
+Width = Annotated[
+    list[int] | None, typer.Option("--width", help="Bits that weights may have; repeatable. 2 3 4 5 6 8 if left out.")
+]
+Group = Annotated[
+    list[int] | None,
+    typer.Option("--group", help="Columns that may share a scale, 0 for whole rows; repeatable. 0 if left out."),
+]
+Method = Annotated[
+    list[str] | None,
+    typer.Option("--method", help="Rounding that may be used; repeatable. The recipe's if left out."),
+]
+Escalations = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--escalation",
+        help="What to try where widths do not do: widen, method, reconstruct or retrain; repeatable. All if left out.",
+    ),
+]
+Train = Annotated[
+    Path | None,
+    typer.Option("--train", help="Inputs to retrain on, as an .npz file. The calibration data if left out."),
+]
+TrainMinutes = Annotated[float, typer.Option("--train-minutes", min=0.1, help="Most time that retraining takes.")]
+Steps = Annotated[int, typer.Option("--steps", min=1, help="Most candidates that a round checks.")]
+Executor = Annotated[str, typer.Option("--executor", help="Where trials run: process, here or ray.")]
+Workers = Annotated[int | None, typer.Option("--workers", min=1, help="Trials at a time. One a core if left out.")]
+Minutes = Annotated[float | None, typer.Option("--minutes", help="Time after which only the final build is begun.")]
+Folder = Annotated[
+    Path | None,
+    typer.Option("--folder", help="Where trials are kept to go on after a stop. TARGET.tuning if left out."),
+]
+
 
 def tune(
-    source: Annotated[str, typer.Argument(help="x.onnx, or file.py:name, a function that returns an intact.Spec.")],
-    target: Annotated[Path, typer.Option("--out", help="The artifact to write, such as model.intact.")],
-    max_drop: Annotated[float, typer.Option("--max-drop", min=0.0, help="Most that the metric may fall.")] = 0.005,
-    minimize: Annotated[
-        str, typer.Option("--minimize", help="What is to be small: size, latency or bits (of a weight).")
-    ] = "size",
-    calibrate: Annotated[
-        Path | None, typer.Option("--calibrate", help="Typical inputs as an .npz file, one array an input.")
-    ] = None,
-    recipe: Annotated[
-        Path | None, typer.Option("--recipe", help="Settings of what is not tuned, as a TOML file.")
-    ] = None,
-    width: Annotated[
-        list[int] | None,
-        typer.Option("--width", help="Bits that weights may have; repeatable. 2 3 4 5 6 8 if left out."),
-    ] = None,
-    group: Annotated[
-        list[int] | None,
-        typer.Option("--group", help="Columns that may share a scale, 0 for whole rows; repeatable. 0 if left out."),
-    ] = None,
-    method: Annotated[
-        list[str] | None,
-        typer.Option("--method", help="Rounding that may be used; repeatable. The recipe's if left out."),
-    ] = None,
-    escalation: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--escalation", help="What to try where widths do not do: widen, method; repeatable. All if left out."
-        ),
-    ] = None,
-    steps: Annotated[int, typer.Option("--steps", min=1, help="Most candidates that a round checks.")] = 8,
-    executor: Annotated[str, typer.Option("--executor", help="Where trials run: process, here or ray.")] = "process",
-    workers: Annotated[
-        int | None, typer.Option("--workers", min=1, help="Trials at a time. One a core if left out.")
-    ] = None,
-    minutes: Annotated[
-        float | None, typer.Option("--minutes", help="Time after which only the final build is begun.")
-    ] = None,
-    folder: Annotated[
-        Path | None,
-        typer.Option("--folder", help="Where trials are kept to go on after a stop. TARGET.tuning if left out."),
-    ] = None,
-    recipient: Annotated[
-        list[str] | None, typer.Option("--recipient", help="Public key that may open it, file or text; repeatable.")
-    ] = None,
-    passphrase: Annotated[bool, typer.Option("--passphrase", help="Let a passphrase open it; asks for one.")] = False,
-    sign: Annotated[Path | None, typer.Option("--sign", help="Private key that signs it.")] = None,
-    report: Annotated[Path | None, typer.Option("--report", help="Write an HTML report here.")] = None,
+    source: Source,
+    target: Target,
+    max_drop: MaxDrop = 0.005,
+    minimize: Minimize = "size",
+    calibrate: Calibrate = None,
+    recipe: Settings = None,
+    width: Width = None,
+    group: Group = None,
+    method: Method = None,
+    escalation: Escalations = None,
+    train: Train = None,
+    train_minutes: TrainMinutes = 10.0,
+    steps: Steps = 8,
+    executor: Executor = "process",
+    workers: Workers = None,
+    minutes: Minutes = None,
+    folder: Folder = None,
+    recipient: Recipient = None,
+    passphrase: NewPassphrase = False,
+    sign: Sign = None,
+    report: Report = None,
     engine: Engine = None,
     threads: Threads = None,
     quiet: Quiet = False,
@@ -91,6 +111,9 @@ def tune(
             "space": _space(width, group, method),
             "folder": target.with_suffix(".tuning") if folder is None else folder,
             "escalations": escalation,
+            "retrain": tuning.Distiller(
+                data=None if train is None else pipeline.read_npz(train), minutes=train_minutes
+            ),
         }
         options |= {"minimize": minimize, "max_drop": max_drop, "engines": engine, "threads": threads, "steps": steps}
         options |= {"executor": executor, "workers": workers, "minutes": minutes}

@@ -1,6 +1,7 @@
 """The tuner: the least bits, bytes or time within an accuracy budget, and the proof that the budget is kept."""
 
 from intact.tuning.choices import Choice, Space
+from intact.tuning.distilling import Distiller
 from intact.tuning.escalations import Retrain, escalations
 from intact.tuning.executors import executors
 from intact.tuning.recipe_file import to_toml
@@ -12,6 +13,7 @@ __all__ = [
     "BudgetMissed",
     "Candidate",
     "Choice",
+    "Distiller",
     "Front",
     "Retrain",
     "Space",

@@ -20,6 +20,7 @@ from intact.pipeline.spec import Spec
 from intact.tuning.choices import Choice, Space
 from intact.tuning.clock import extra_ns
 from intact.tuning.deadline import Deadline
+from intact.tuning.distilling import Distiller
 from intact.tuning.escalations import Escalation, Retrain, Situation, named
 from intact.tuning.executors import Executor, Pool
 from intact.tuning.executors import executor as executor_called
@@ -57,7 +58,7 @@ class Asked:
     deadline: Deadline
     steps: int
     escalations: tuple[Escalation, ...]
-    retrain: Retrain | None
+    retrain: Retrain
     recipients: tuple[seal.Recipient, ...]
     signer: seal.SigningKey | None
     engines: tuple[str, ...] | None
@@ -108,7 +109,7 @@ def tune(
         minutes: Time after which nothing more is begun but the final build; no limit where it is None.
         steps: Most candidates that a round of checks looks at.
         escalations: What to try where widths alone do not do, by name; all where it is None.
-        retrain: Trains the model further for a recipe; called last.
+        retrain: Trains the model further for a recipe; called last. A `Distiller` where it is None.
         recipients, signer, engines, threads: As `intact.build` takes them.
         progress: Called with (stage, done, total).
 
@@ -141,7 +142,7 @@ def tune(
         deadline=Deadline.after(minutes),
         steps=steps,
         escalations=named(escalations),
-        retrain=retrain,
+        retrain=retrain or Distiller(),
         recipients=tuple(recipients),
         signer=signer,
         engines=None if engines is None else tuple(engines),
@@ -246,7 +247,9 @@ def _situation(asked: Asked, ground: _Ground, laboratory: Laboratory, record: Re
     record.remarks += found.remarks
     aim = _objective(asked, ground)
     return Situation(
-        spec=asked.spec,
+        spec=asked.spec
+        if asked.spec.evaluate is not None
+        else replace(asked.spec, calibration=list(ground.material.pieces)),
         material=ground.material,
         laboratory=laboratory,
         layers=ground.layers,
@@ -255,6 +258,7 @@ def _situation(asked: Asked, ground: _Ground, laboratory: Laboratory, record: Re
         points=assign(found.errors, ground.layers, aim),
         steps=asked.steps,
         retrain=asked.retrain,
+        remark=record.remarks.append,
         open_pool=lambda material: _pool(asked, material),
         build=lambda material, recipe: _build(asked, material, recipe),
     )

@@ -66,7 +66,7 @@ class Situation:
     """What is known when the widths alone did not do.
 
     Args:
-        spec: The model as it came.
+        spec: The model as it came, its calibration data without what is held out.
         material: What trials work on.
         laboratory: Where they are done.
         layers: The layers that are tuned.
@@ -74,7 +74,8 @@ class Situation:
         objective: What is to be small.
         points: The front, the dearest first.
         steps: Most candidates of a round.
-        retrain: The hook for retraining, or None.
+        retrain: Trains further for a recipe.
+        remark: Takes what the user should know.
         open_pool: Gives workers that hold another material.
         build: Builds a material by a recipe, without a check.
     """
@@ -87,7 +88,8 @@ class Situation:
     objective: Objective
     points: tuple[Assigned, ...]
     steps: int
-    retrain: Retrain | None
+    retrain: Retrain
+    remark: Callable[[str], None]
     open_pool: Callable[[Material], AbstractContextManager[Pool]]
     build: Callable[[Material, Recipe], Built]
 

@@ -6,24 +6,30 @@ import hashlib
 from collections.abc import Generator
 from dataclasses import replace
 
-from intact.errors import UsageError
+from intact.errors import IntactError, UsageError
 from intact.pipeline.drafting import Draft
 from intact.pipeline.spec import Spec
+from intact.tuning.distilling import Distiller, torch_is_there
 from intact.tuning.escalations import Escalation, Round, Situation
 
 
 def why_not(situation: Situation) -> str | None:
-    """It takes a hook, for only the user has the training data."""
-    return None if situation.retrain is not None else "no retraining was given (retrain=...)"
+    """Distillation needs torch; a hook of the user's needs what it needs."""
+    if isinstance(situation.retrain, Distiller) and not torch_is_there():
+        return "torch is not installed (pip install 'intact[torch]')"
+    return None
 
 
 def rounds(situation: Situation) -> Generator[Round]:
     """Retrain for the surest point, and check it: against the float model as it came, not as it was retrained."""
-    assert situation.retrain is not None  # why_not says so
     laboratory = situation.laboratory
     surest = situation.candidates("retrain", situation.spread(situation.points)[:1])
     laboratory.progress("retrain", 0, 1)
-    trained = situation.retrain(situation.spec, surest[0].recipe, laboratory.deadline.left_s)
+    try:
+        trained = situation.retrain(situation.spec, surest[0].recipe, laboratory.deadline.left_s)
+    except IntactError as refusal:
+        situation.remark(f"not retrained: {refusal.message}")
+        return
     laboratory.progress("retrain", 1, 1)
     if isinstance(trained, Draft):
         yield replace(situation.round("retrain", ()), candidates=surest, drafted=trained)
