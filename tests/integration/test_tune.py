@@ -371,6 +371,17 @@ def test_without_a_hook_the_integers_are_distilled_from_the_float_model() -> Non
     assert "its recipe alone does not make it again" in tuned.remarks[-1]
 
 
+def test_integers_that_reconstruction_chose_are_taken() -> None:
+    options = {"space": intact.Space(widths=(2,)), "recipe": intact.Recipe(profile="exact"), "max_drop": 0.26}
+    source = {"model": mlp(0, 12, 96, 6), "calibration": data(5, 600, 12)}
+    with pytest.raises(intact.BudgetMissed):
+        tune(spec(**source), escalations=["widen"], **options)
+    tuned = tune(spec(**source), escalations=["reconstruct"], **options)
+    assert tuned.chosen.round == "reconstruct"
+    assert {choice.method for choice in tuned.chosen.assignment.values()} == {"gptq"}
+    assert "the model was reconstructed: its recipe alone does not make it again" in tuned.remarks[-1]
+
+
 def test_a_retraining_that_cannot_be_is_a_remark_and_the_budget_is_missed() -> None:
     options = {"space": intact.Space(widths=(2,)), "recipe": intact.Recipe(profile="exact"), "max_drop": 0.05}
     with pytest.raises(intact.BudgetMissed, match="not retrained: .*'x'") as failure:

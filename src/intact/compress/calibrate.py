@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from intact.errors import DataError
-from intact.graph.run import Runner, batches
+from intact.graph.portions import Portions
+from intact.graph.run import Runner, batches, is_batched
 from intact.graph.view import Graph, Port
 
 Array = NDArray[Any]
@@ -19,8 +20,9 @@ Feeds = Mapping[str, Array]
 SAMPLE_VALUES = 1 << 17
 """Values kept of each tensor, spread evenly over the calibration data."""
 SAMPLE_ROWS = 1024
-"""Rows kept of each tensor that enters a matrix product, spread likewise."""
+"""Rows kept of each tensor that enters a matrix product with constant weights, spread likewise."""
 MAX_BATCH = 64
+"""Rows over which samples are spread; fewer are run at a time where what is watched is large."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,7 +32,8 @@ class Statistics:
     Args:
         low, high: Least and greatest value.
         sample: Up to about `SAMPLE_VALUES` values, float32, shape (n,).
-        rows: Up to about `SAMPLE_ROWS` rows along the last axis, float32, shape (m, K); (0, 0) where K varies.
+        rows: Up to about `SAMPLE_ROWS` rows along the last axis, float32, shape (m, K); (0, 0) where K varies, or no
+            matrix product with constant weights reads the tensor.
         channel_low, channel_high: Least and greatest value of each channel, shape (K,); (0,) where K varies.
     """
 
@@ -103,18 +106,20 @@ def calibrate(
         DataError: A value inside the graph became NaN or infinite.
     """
     inputs = {port.name for port in graph.inputs}
-    inside = [name for name in tensors if name not in inputs]
-    runner = Runner(graph, fetch=inside) if inside else None
+    portions = Portions(Runner(graph, fetch=[name for name in tensors if name not in inputs]), graph.inputs)
     total, done = sum(row_count(piece) for piece in pieces), 0
-    watchers = {name: _Watcher(name) for name in tensors}
-    for part in _parts(pieces):
-        values = {**part, **(runner(part) if runner else {})}
-        share = row_count(part) / total
-        for name, watcher in watchers.items():
-            watcher.see(values[name], share)
-        done += row_count(part)
-        progress(done, total)
-    return {name: watcher.finish() for name, watcher in watchers.items()}
+    weighed = _weighed(graph)
+    watchers = {name: _Watcher(name, keeps_rows=name in weighed) for name in tensors}
+    for part in _parts(pieces, is_batched(graph.inputs)):
+        whole = row_count(part)
+        for portion in portions.run(part):
+            place = _Place(start=portion.start, rows=portion.rows, whole=whole, share=whole / total)
+            values = {**portion.feeds, **portion.values}
+            for name, watcher in watchers.items():
+                watcher.see(values[name], place)
+            done += portion.rows
+            progress(done, total)
+    return {name: watchers.pop(name).finish() for name in list(watchers)}  # one tensor twice in memory at a time
 
 
 def row_count(piece: Feeds) -> int:
@@ -122,34 +127,69 @@ def row_count(piece: Feeds) -> int:
     return len(next(iter(piece.values())))
 
 
-def _parts(pieces: Iterable[Feeds]) -> Iterable[dict[str, Array]]:
+def _parts(pieces: Iterable[Feeds], are_batched: bool) -> Iterable[dict[str, Array]]:
     for piece in pieces:
-        yield from batches(piece, MAX_BATCH)
+        yield from batches(piece, MAX_BATCH if are_batched else row_count(piece))
+
+
+def _weighed(graph: Graph) -> set[str]:
+    """What enters matrix products with constant weights."""
+    products = [node for node in graph.nodes if node.op in ("MatMul", "Gemm")]
+    return {node.inputs[0] for node in products if graph.constant(node.inputs[1]) is not None}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Place:
+    """Where in a part some rows lie, all of which are run one after the other.
+
+    Args:
+        start: Rows of the part before these.
+        rows: How many these are.
+        whole: Rows of the part.
+        share: Its share of all rows.
+    """
+
+    start: int
+    rows: int
+    whole: int
+    share: float
+
+    def pick(self, items: Array, most: int) -> Array:
+        """Of items that belong to these rows, those that are among about `most` spread evenly over all data.
+
+        They are spread evenly over the part, at least one, and not in step with a channel axis; it does not matter to
+        them in how many goes the part is run.
+        """
+        count, before = len(items) * self.whole // self.rows, len(items) * self.start // self.rows
+        wanted = max(1, min(count, round(most * self.share)))
+        places = np.linspace(0, count - 1, wanted).astype(np.int64) - before
+        return items[places[(places >= 0) & (places < len(items))]]
 
 
 class _Watcher:
     """Gathers the statistics of one tensor part by part; the same data give the same sample."""
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, *, keeps_rows: bool) -> None:
         self._name = name
+        self._keeps_rows = keeps_rows
         self._low, self._high = np.inf, -np.inf
         self._samples: list[Array] = []
         self._rows: list[Array] = []
         self._channels: tuple[Array, Array] | None = None
         self._varies = False
 
-    def see(self, value: Array, share: float) -> None:
-        """Take in one part, which holds `share` of all rows."""
+    def see(self, value: Array, place: _Place) -> None:
+        """Take in the values of some rows."""
         low, high = float(value.min()), float(value.max())
         if not (np.isfinite(low) and np.isfinite(high)):
             raise DataError(
                 f"tensor '{self._name}' became NaN or infinite on the calibration data", hint="check the float model"
             )
         self._low, self._high = min(self._low, low), max(self._high, high)
-        self._samples.append(_evenly(value.reshape(-1), SAMPLE_VALUES * share).astype(np.float32))
-        self._see_rows(value.reshape(-1, value.shape[-1] if value.ndim else 1), share)
+        self._samples.append(place.pick(value.reshape(-1), SAMPLE_VALUES).astype(np.float32))
+        self._see_rows(value.reshape(-1, value.shape[-1] if value.ndim else 1), place)
 
-    def _see_rows(self, rows: Array, share: float) -> None:
+    def _see_rows(self, rows: Array, place: _Place) -> None:
         lows, highs = rows.min(axis=0), rows.max(axis=0)
         if self._channels is not None and len(self._channels[0]) != len(lows):
             self._varies = True
@@ -157,7 +197,8 @@ class _Watcher:
             return
         before = self._channels or (lows, highs)
         self._channels = (np.minimum(before[0], lows), np.maximum(before[1], highs))
-        self._rows.append(_evenly(rows, SAMPLE_ROWS * share).astype(np.float32))
+        if self._keeps_rows:
+            self._rows.append(place.pick(rows, SAMPLE_ROWS).astype(np.float32))
 
     def finish(self) -> Statistics:
         """Return what was seen."""
@@ -167,13 +208,7 @@ class _Watcher:
             low=self._low,
             high=self._high,
             sample=np.concatenate(self._samples),
-            rows=np.zeros((0, 0), np.float32) if self._varies else np.concatenate(self._rows),
+            rows=np.zeros((0, 0), np.float32) if self._varies or not self._rows else np.concatenate(self._rows),
             channel_low=lows,
             channel_high=highs,
         )
-
-
-def _evenly(items: Array, count: float) -> Array:
-    """About `count` of the items, at least one, spread evenly and not in step with a channel axis."""
-    wanted = max(1, min(len(items), round(count)))
-    return items[np.linspace(0, len(items) - 1, wanted).astype(np.int64)]

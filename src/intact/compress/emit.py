@@ -15,7 +15,6 @@ from intact.compress.operators import MOST_APART, MOST_SHIFT, operators
 from intact.compress.plan import FLOAT, Plan, Step
 from intact.compress.solve import Solution
 from intact.errors import ModelError
-from intact.graph.cut import upto
 from intact.graph.view import OPSET, Graph, Node
 
 Array = NDArray[Any]
@@ -144,12 +143,15 @@ class Emitter:
             self.graph, nodes=tuple(self._nodes), constants=constants, opset=OPSET, domains=dict(self.graph.domains)
         )
 
-    def part(self, name: str) -> tuple[Graph, str]:
-        """Return what computes `name` so far, without declared outputs."""
+    def holder(self, tensor: str) -> str:
+        """The name of what was written of `tensor`, of which all other forms of it can be made."""
+        return self._reals[tensor] if tensor in self._reals else self._codes[tensor]
+
+    def unfinished(self) -> Graph:
+        """Return what was written so far, without declared outputs."""
         self._refuse_doubles({each for node in self._nodes for each in node.present()})
         constants = {**self.graph.constants, **self._constants}
-        whole = replace(self.graph, nodes=tuple(self._nodes), constants=constants, opset=OPSET)
-        return upto(whole, [name]), name
+        return replace(self.graph, nodes=tuple(self._nodes), constants=constants, outputs=(), opset=OPSET)
 
     def _refuse_doubles(self, used: set[str]) -> None:
         """A name made here may meet one of the float model."""
@@ -217,20 +219,49 @@ def emit(plan: Plan, encodings: Mapping[str, Encoding], solutions: Mapping[str, 
     return Emission(graph=emitter.finish(), solutions=solutions)
 
 
-def emit_until(
-    plan: Plan, encodings: Mapping[str, Encoding], solutions: Mapping[str, Solution], layer: Step
-) -> tuple[Graph, str]:
-    """Write the integer graph up to what `layer` reads; the layers before it must have solutions.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Part:
+    """An integer graph up to a layer.
 
-    Returns:
-        The graph, and the name in it of the layer's input: float values, in the graph's units.
+    Args:
+        graph: What comes before the layer, without declared outputs.
+        source: Name in it of the layer's input: float values, in the graph's units.
+        open: Names in it of what the layer and those after it are made from.
     """
-    emitter = Emitter(plan, encodings, solutions)
-    for step in plan.steps:
-        if step is layer:
-            break
-        _emit_step(emitter, step)
-    return emitter.part(read_by(emitter, layer))
+
+    graph: Graph
+    source: str
+    open: tuple[str, ...]
+
+
+class Growing:
+    """The integer graph of a plan, written on as its layers are solved.
+
+    Args:
+        plan: What becomes of every node.
+        encodings: Code of every coded tensor.
+        solutions: The integers of layers, by name; read when they are needed.
+    """
+
+    def __init__(self, plan: Plan, encodings: Mapping[str, Encoding], solutions: Mapping[str, Solution]) -> None:
+        self._plan, self._emitter = plan, Emitter(plan, encodings, solutions)
+        self._done = 0
+
+    def until(self, layer: Step) -> Part:
+        """Write all steps before `layer`, which is no earlier than the last one asked for."""
+        while self._plan.steps[self._done] is not layer:
+            _emit_step(self._emitter, self._plan.steps[self._done])
+            self._done += 1
+        source = read_by(self._emitter, layer)
+        names = (self._emitter.holder(tensor) for tensor in open_at(self._plan, layer))
+        return Part(graph=self._emitter.unfinished(), source=source, open=tuple(dict.fromkeys(names)))
+
+
+def open_at(plan: Plan, layer: Step) -> list[str]:
+    """The tensors made before `layer` that it or a step after it reads."""
+    index = next(number for number, step in enumerate(plan.steps) if step is layer)
+    later = {name for step in plan.steps[index:] for node in step.nodes for name in node.present()}
+    return [name for step in plan.steps[:index] for name in step.outputs if name in later]
 
 
 def read_by(emitter: Emitter, step: Step) -> str:

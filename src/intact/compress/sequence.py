@@ -9,16 +9,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from intact.compress.emit import emit_until
+from intact.compress.emit import Growing, open_at
 from intact.compress.encodings import Encoding, narrow
 from intact.compress.methods import method
 from intact.compress.moments import Gathering, Geometry, Moments
 from intact.compress.plan import Plan, Step
 from intact.compress.solve import Layer, Solution, solve
+from intact.compress.trail import Trail
 from intact.compress.weights import bias_of, rows_of
-from intact.graph.cut import upto
-from intact.graph.run import Runner, batches
-from intact.graph.view import Graph
+from intact.graph.run import batches, is_batched
 
 Array = NDArray[Any]
 Feeds = Mapping[str, Array]
@@ -28,6 +27,9 @@ MOST_ROWS = 1 << 15
 MOST_EXAMPLES = 1024
 """Examples of the calibration data that are run."""
 BATCH = 32
+LEAST_HELD_BYTES = 16 << 20
+HELD_SHARE = 0.75
+"""Most that is held of either graph's values from layer to layer, as a share of the weights, but at least the above."""
 
 
 def solve_layers(
@@ -49,7 +51,7 @@ def solve_layers(
     """
     solutions = dict(known or {})
     generator = np.random.default_rng(plan.recipe.seed)
-    watch = _Watch(plan, encodings, pieces)
+    watch = _Watch(plan, encodings, solutions, pieces)
     for number, step in enumerate(plan.layers):
         progress(number, len(plan.layers))
         if step.layer in solutions:
@@ -57,7 +59,7 @@ def solve_layers(
         assert step.recipe is not None  # layers have settings
         layer = layer_of(plan, encodings, step)
         if pieces and _looks(step):
-            layer = replace(layer, moments=watch.moments(step, solutions))
+            layer = replace(layer, moments=watch.moments(step))
         solutions[step.layer] = solve(layer, step.recipe, generator)
     progress(len(plan.layers), len(plan.layers))
     return solutions
@@ -123,14 +125,25 @@ def _looks(step: Step) -> bool:
 class _Watch:
     """Runs the float graph and the integer one up to a layer, and adds up the moments of the layer's input."""
 
-    def __init__(self, plan: Plan, encodings: Mapping[str, Encoding], pieces: Sequence[Feeds]) -> None:
+    def __init__(
+        self,
+        plan: Plan,
+        encodings: Mapping[str, Encoding],
+        solutions: Mapping[str, Solution],
+        pieces: Sequence[Feeds],
+    ) -> None:
         self._plan, self._encodings = plan, encodings
-        self._pieces = [part for piece in pieces for part in batches(piece, BATCH)]
-        every = max(1, -(-sum(_rows(part) for part in self._pieces) // MOST_EXAMPLES))
-        self._pieces = self._pieces[::every]
+        are_batched = is_batched(plan.graph.inputs)
+        parts = [part for piece in pieces for part in batches(piece, BATCH if are_batched else _rows(piece))]
+        every = max(1, -(-sum(_rows(part) for part in parts) // MOST_EXAMPLES))
+        self._parts = parts[::every]
+        self._growing = Growing(plan, encodings, solutions)
+        weights = sum(value.nbytes for value in plan.graph.constants.values())
+        most = max(LEAST_HELD_BYTES, int(HELD_SHARE * weights))
+        self._float, self._integer = Trail(self._parts, most), Trail(self._parts, most)
         self._last: tuple[object, Moments | None] = (None, None)
 
-    def moments(self, step: Step, solutions: Mapping[str, Solution]) -> Moments | None:
+    def moments(self, step: Step) -> Moments | None:
         """The moments of the input of `step`; None for a convolution of no known geometry."""
         assert step.recipe is not None
         node = step.nodes[0]
@@ -140,36 +153,19 @@ class _Watch:
         source = source_of(self._encodings, step)
         key = (node.inputs[0], step.recipe.activation_bits, source is None, geometry)
         if self._last[0] != key:
-            self._last = (key, self._gather(step, geometry, source, solutions))
+            self._last = (None, None)  # a second set of moments need not lie beside the first
+            self._last = (key, self._gather(step, geometry, source))
         return self._last[1]
 
-    def _gather(
-        self, step: Step, geometry: Geometry, source: Encoding | None, solutions: Mapping[str, Solution]
-    ) -> Moments:
-        name = step.nodes[0].inputs[0]
-        before, inside = emit_until(self._plan, self._encodings, solutions, step)
-        reference = _Values(self._plan.graph, name)
-        found = _Values(before, inside)
+    def _gather(self, step: Step, geometry: Geometry, source: Encoding | None) -> Moments:
+        before = self._growing.until(step)
         gathering = Gathering(geometry)
-        most = -(-MOST_ROWS // len(self._pieces))
-        for part in self._pieces:
-            wanted = reference(part)
-            if source is not None:
-                wanted = wanted / source.factor
-            gathering.see(found(part), wanted, most)
+        most = -(-MOST_ROWS // len(self._parts))
+        references = self._float.run(self._plan.graph, step.nodes[0].inputs[0], open_at(self._plan, step))
+        values = self._integer.run(before.graph, before.source, before.open)
+        for wanted, value in zip(references, values, strict=True):
+            gathering.see(value, wanted if source is None else wanted / source.factor, most)
         return gathering.finish()
-
-
-class _Values:
-    """One value inside a graph, for any input."""
-
-    def __init__(self, graph: Graph, name: str) -> None:
-        self._name = name
-        self._is_input = any(port.name == name for port in graph.inputs)
-        self._runner = None if self._is_input else Runner(upto(graph, [name]), fetch=[name])
-
-    def __call__(self, feeds: Feeds) -> Array:
-        return feeds[self._name] if self._runner is None else self._runner(feeds)[self._name]
 
 
 def _rows(part: Feeds) -> int:

@@ -33,6 +33,7 @@ class Solution:
         bits: Width of the codes behind the weights.
         error: Mean squared error of the weights over their mean square.
         output_error: The same of the layer's output on the calibration data; None where its inputs were not looked at.
+        grid: The values that the weights were chosen from; None where training made them.
     """
 
     codes: Codes
@@ -41,6 +42,7 @@ class Solution:
     bits: int
     error: float
     output_error: float | None = None
+    grid: Grid | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,6 +101,7 @@ def solve(layer: Layer, recipe: LayerRecipe, generator: np.random.Generator) -> 
                 bits=int(recipe.weights),
                 error=_error(layer, codes),
                 output_error=rows.output_error(),
+                grid=rows.grid(),
             )
         floor = np.where(wanted, codes.encoding.scale.astype(np.float64) * 2, floor)
     raise ModelError(f"layer '{layer.name}' has a bias that no scale can hold beside its weights")
@@ -121,6 +124,8 @@ class _Rows:
         self._levels = shape(recipe.codes).levels(self._goal, int(recipe.weights), self._importance(), largest)
         self._integers = np.zeros(weights.shape, np.int8)
         self._unit = np.ones(len(weights))
+        self._group = recipe.group or weights.shape[1]
+        self._multipliers = np.ones((len(weights), -(-weights.shape[1] // self._group)), np.int64)
         self._errors = np.zeros(len(weights))
 
     def _check_group(self, columns: int) -> None:
@@ -171,12 +176,16 @@ class _Rows:
         answer: Rounded = method(self._recipe.method).solve(problem)
         grid: Grid = answer.grid
         self._integers[chosen] = grid.integers(answer.levels)
-        self._unit[chosen] = grid.unit
+        self._unit[chosen], self._multipliers[chosen] = grid.unit, grid.multipliers
         self._errors[chosen] = output_error(problem, answer)
 
     def codes(self) -> Codes:
         """The integers that run."""
         return Codes(q=self._integers, encoding=Affine(scale=self._unit, bits=8, signed=True, axis=0, narrow=True))
+
+    def grid(self) -> Grid:
+        """The values that they were chosen from."""
+        return Grid(levels=self._levels, unit=self._unit, multipliers=self._multipliers, group=self._group)
 
     def output_error(self) -> float | None:
         """Mean squared error of the output over its mean square; None where the inputs are not known."""

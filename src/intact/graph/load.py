@@ -37,6 +37,7 @@ def load(source: Path | bytes, *, domains: Collection[str] = ()) -> onnx.ModelPr
         proto = onnx.load_from_string(data)
     except (DecodeError, ValueError) as error:
         raise ModelError(f"{where} is not an ONNX model: {_first_line(error)}", hint="export it to ONNX") from error
+    del data  # the checks below take a copy of their own
     if not proto.graph.node or not proto.opset_import:
         raise ModelError(f"{where} holds no ONNX graph", hint="check that the file is whole")
     if {port.name for port in proto.graph.input} <= _names(proto.graph.initializer) or not proto.graph.output:

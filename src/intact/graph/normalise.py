@@ -3,22 +3,27 @@
 from __future__ import annotations
 
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import onnx
 import onnxruntime as ort
 
 from intact.errors import ModelError
+from intact.graph.program import Program
 from intact.graph.rewrite import rewrite
-from intact.graph.run import ORT_ERRORS, WRONG_OPTIMIZERS
+from intact.graph.run import ORT_ERRORS, WRONG_OPTIMIZERS, as_program, session_options
 from intact.graph.sharing import unshare
 from intact.graph.view import OPSET, Graph, read
 
 UNWANTED_OPTIMIZERS = ("ReshapeFusion", "FreeDimensionOverrideTransformer", "QDQPropagationTransformer")
 
 
-def normalise(proto: onnx.ModelProto) -> Graph:
+def normalise(model: onnx.ModelProto | Program) -> Graph:
     """Return the same function as a simpler graph of standard operators, at opset 21.
+
+    Weights that stay as they are share the memory of those of a program.
 
     onnxruntime's basic level folds constants, inlines functions and fuses BatchNorm, Mul and Add into convolutions;
     it stays within standard ONNX. `rewrite` then settles on one spelling for what is left.
@@ -26,14 +31,25 @@ def normalise(proto: onnx.ModelProto) -> Graph:
     Raises:
         ModelError: The model does not run in float, is not of float32, or cannot be written in opset 21.
     """
-    basic = _optimise(_raise_opset(proto))
-    unknown = {node.domain for node in basic.graph.node} - {"", "ai.onnx"} - {e.domain for e in proto.opset_import}
+    program = as_program(model)
+    slim = onnx.load_from_string(program.model)
+    graph = _shared(read(_optimise(_raise_opset(slim), program)), program)
+    unknown = {node.domain for node in graph.nodes} - {"", "ai.onnx"} - {each.domain for each in slim.opset_import}
     if unknown:
         raise ModelError(f"normalising brought in the operator domains {sorted(unknown)}")
-    graph = read(basic)
     _refuse_other_floats(graph)
     _refuse_newer(graph)
     return unshare(rewrite(graph))
+
+
+def _shared(graph: Graph, program: Program) -> Graph:
+    """The graph with a program's own tensors in place of equal constants."""
+    constants = dict(graph.constants)
+    for name, tensor in program.tensors.items():
+        found = constants.get(name)
+        if found is not None and found.dtype == tensor.dtype and np.array_equal(found, tensor):
+            constants[name] = tensor
+    return replace(graph, constants=constants)
 
 
 def _refuse_newer(graph: Graph) -> None:
@@ -71,16 +87,16 @@ def _raise_opset(proto: onnx.ModelProto) -> onnx.ModelProto:
         ) from error
 
 
-def _optimise(proto: onnx.ModelProto) -> onnx.ModelProto:
-    options = ort.SessionOptions()
-    options.log_severity_level = 4  # failures come back as exceptions
+def _optimise(slim: onnx.ModelProto, program: Program) -> onnx.ModelProto:
+    """What onnxruntime makes of the graph `slim` with the tensors of `program`, all of them inside."""
+    options = session_options(program)
     options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_BASIC
     with tempfile.TemporaryDirectory(prefix="intact-") as folder:
         target = Path(folder) / "basic.onnx"
         options.optimized_model_filepath = str(target)
         try:
             ort.InferenceSession(
-                proto.SerializeToString(),
+                slim.SerializeToString(),
                 options,
                 providers=["CPUExecutionProvider"],
                 disabled_optimizers=[*UNWANTED_OPTIMIZERS, *WRONG_OPTIMIZERS],

@@ -12,6 +12,7 @@ import onnx
 from numpy.typing import NDArray
 
 from intact.errors import ModelError
+from intact.graph.view import Graph, write
 
 INLINE_LIMIT_BYTES = 128
 """Initializers up to this size stay inside the graph; larger ones live beside it."""
@@ -42,6 +43,13 @@ class Program:
                 tensors[initializer.name] = np.asarray(value, order="C")
                 _detach(initializer)
         return cls(model=slim.SerializeToString(deterministic=True), tensors=tensors)
+
+    @classmethod
+    def from_graph(cls, graph: Graph) -> Program:
+        """Write `graph`; its large constants stay where they are, unless they have to be made contiguous."""
+        large = {name: value for name, value in graph.constants.items() if value.nbytes > INLINE_LIMIT_BYTES}
+        tensors = {name: np.asarray(large[name], order="C") for name in sorted(large)}
+        return cls(model=write(graph, beside=tensors).SerializeToString(deterministic=True), tensors=tensors)
 
     def to_proto(self) -> onnx.ModelProto:
         """Return the whole model as one ModelProto, every initializer inside.

@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from onnxruntime.capi import onnxruntime_pybind11_state as ort_state
 
 from intact.errors import DataError, ModelError
-from intact.graph.view import Graph, Port, write
+from intact.graph.program import Program
+from intact.graph.view import Graph, Port
 
 Array = NDArray[Any]
 
@@ -37,18 +38,35 @@ THREADS = "INTACT_THREADS"
 
 
 class Runner:
-    """A float model ready to run, giving its outputs or any named values inside it."""
+    """A float model ready to run, giving its outputs or any named values inside it.
 
-    def __init__(self, model: Graph | onnx.ModelProto, *, fetch: Sequence[str] | None = None, threads: int = 0) -> None:
-        proto = onnx.ModelProto()
-        proto.CopyFrom(write(model) if isinstance(model, Graph) else model)
+    Args:
+        model: What to run; the tensors of a graph or a program are read where they lie.
+        fetch: Values to give; the outputs where it is None.
+        threads: Threads to run on; 0 for what `THREADS` says.
+        packs: Whether weights are laid out anew for speed, which takes as much memory again; not worth it for a run.
+
+    Raises:
+        ModelError: The model does not run.
+    """
+
+    def __init__(
+        self,
+        model: Graph | Program | onnx.ModelProto,
+        *,
+        fetch: Sequence[str] | None = None,
+        threads: int = 0,
+        packs: bool = True,
+    ) -> None:
+        program = as_program(model)
+        proto = onnx.load_from_string(program.model)
         declared = [item.name for item in proto.graph.output]
         wanted = tuple(declared) if fetch is None else tuple(fetch)
         for name in wanted:
             if name not in declared:
                 proto.graph.output.add(name=name)
-        options = ort.SessionOptions()
-        options.log_severity_level = 4  # failures come back as exceptions
+        options = session_options(program)
+        options.add_session_config_entry("session.disable_prepacking", "0" if packs else "1")
         options.intra_op_num_threads = threads or int(os.environ.get(THREADS, "0"))
         try:
             self._session = ort.InferenceSession(
@@ -59,6 +77,7 @@ class Runner:
             )
         except ORT_ERRORS as error:
             raise ModelError(f"the float model does not run: {str(error).strip()[:300]}") from error
+        self._tensors = program.tensors  # the session reads them, and does not keep them alive
         self.fetch = wanted
 
     def __call__(self, feeds: Mapping[str, Array]) -> dict[str, Array]:
@@ -76,6 +95,25 @@ class Runner:
                 f"the float model does not run on these inputs: {str(error).strip().splitlines()[0][:300]}",
                 hint="check that sizes and indices are within what the model takes",
             ) from error
+
+
+def as_program(model: Graph | Program | onnx.ModelProto) -> Program:
+    """Return `model` with its large tensors beside it; those of a graph or a program are not copied."""
+    if isinstance(model, Program):
+        return model
+    return Program.from_graph(model) if isinstance(model, Graph) else Program.from_proto(model)
+
+
+def session_options(program: Program) -> Any:
+    """Options of a session that reads the tensors of `program` where they lie: it must not outlive them."""
+    options = ort.SessionOptions()
+    options.log_severity_level = 4  # failures come back as exceptions
+    options.enable_cpu_mem_arena = False  # it would keep what the largest run took, twice as much at times
+    options.add_session_config_entry("session.use_external_initializer_file_buffers_directly", "1")
+    buffers = [tensor.reshape(-1).view(np.uint8) for tensor in program.tensors.values()]
+    sizes = [buffer.nbytes for buffer in buffers]  # each is a file of its initializer's name
+    options.add_external_initializers_from_files_in_memory(list(program.tensors), buffers, sizes)
+    return options
 
 
 def batches(feeds: Mapping[str, Array], size: int) -> Iterator[dict[str, Array]]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
@@ -131,8 +131,13 @@ def read(proto: onnx.ModelProto) -> Graph:
     )
 
 
-def write(graph: Graph) -> onnx.ModelProto:
-    """Write `graph` as an ONNX model with every constant inside, in a fixed order."""
+def write(graph: Graph, *, beside: Collection[str] = ()) -> onnx.ModelProto:
+    """Write `graph` as an ONNX model with its constants inside, in a fixed order.
+
+    Args:
+        graph: What to write.
+        beside: Constants whose values stay out of the model, which names them as lying in files of their names.
+    """
     nodes = [
         onnx.helper.make_node(node.op, node.inputs, node.outputs, name=node.name, domain=node.domain, **node.attributes)
         for node in graph.nodes
@@ -142,7 +147,7 @@ def write(graph: Graph) -> onnx.ModelProto:
         "intact",
         [_write_port(port) for port in graph.inputs],
         [_write_port(port) for port in graph.outputs],
-        [onnx.numpy_helper.from_array(np.asarray(graph.constants[n], order="C"), n) for n in sorted(graph.constants)],
+        [_write_constant(name, graph.constants[name], inside=name not in beside) for name in sorted(graph.constants)],
     )
     opsets = [onnx.helper.make_opsetid("", graph.opset)]
     opsets += [onnx.helper.make_opsetid(domain, version) for domain, version in sorted(graph.domains.items())]
@@ -196,6 +201,15 @@ def _read_port(item: onnx.ValueInfoProto) -> Port:
         shape.append(dim.dim_value if dim.HasField("dim_value") else named)
     dtype = np.dtype(onnx.helper.tensor_dtype_to_np_dtype(tensor.elem_type))
     return Port(name=item.name, dtype=dtype, shape=tuple(shape))
+
+
+def _write_constant(name: str, value: Array, *, inside: bool) -> onnx.TensorProto:
+    if inside:
+        return onnx.numpy_helper.from_array(np.asarray(value, order="C"), name)
+    element = onnx.helper.np_dtype_to_tensor_dtype(value.dtype)
+    tensor = onnx.TensorProto(name=name, dims=value.shape, data_type=element, data_location=onnx.TensorProto.EXTERNAL)
+    tensor.external_data.add(key="location", value=name)
+    return tensor
 
 
 def _write_port(port: Port) -> onnx.ValueInfoProto:

@@ -7,6 +7,8 @@ Importing this package imports torch.
 from intact.training.finetune import Retrainer, finetune
 from intact.training.loop import Batches, History, Told, Training, train
 from intact.training.prepared import Exported, Prepared, export, prepare, trained_draft
+from intact.training.rebuilding import Reconstruction
+from intact.training.reconstruct import Rebuilt, Reconstructor, reconstruct
 from intact.training.thinning import Slim, prune
 
 __all__ = [
@@ -14,6 +16,9 @@ __all__ = [
     "Exported",
     "History",
     "Prepared",
+    "Rebuilt",
+    "Reconstruction",
+    "Reconstructor",
     "Retrainer",
     "Slim",
     "Told",
@@ -22,6 +27,7 @@ __all__ = [
     "finetune",
     "prepare",
     "prune",
+    "reconstruct",
     "train",
     "trained_draft",
 ]

@@ -71,9 +71,17 @@ class Prepared(nn.Module):  # type: ignore[misc]
         made: A float model compressed without training; `made.plan` says what becomes of every node.
         learn_scales: Whether the scales of weights are parameters.
         learn_activation_scales: Whether those of activations are.
+        keep_grids: Whether weights stay on the grids that the draft's came from; their scales are not learned then.
     """
 
-    def __init__(self, made: Draft, *, learn_scales: bool = True, learn_activation_scales: bool = False) -> None:
+    def __init__(
+        self,
+        made: Draft,
+        *,
+        learn_scales: bool = True,
+        learn_activation_scales: bool = False,
+        keep_grids: bool = False,
+    ) -> None:
         super().__init__()
         self.draft = made
         plan = made.plan
@@ -81,13 +89,15 @@ class Prepared(nn.Module):  # type: ignore[misc]
         self.net = Differentiable(plan.graph, trainable=[n for n in layer_constants(plan.graph) if n not in tables])
         self._wiring = wire(plan, made.encodings, made.emission.graph.constants, learn=learn_activation_scales)
         self.activations = nn.ModuleList(self._wiring.activations.values())
-        self.layers = nn.ModuleList([_fake(made, step, learn=learn_scales) for step in plan.layers])
+        learn_scales = learn_scales and not keep_grids
+        fakes = [_fake(made, step, learn=learn_scales, keep_grid=keep_grids) for step in plan.layers]
+        self.layers = nn.ModuleList(fakes)
         self._sources = [_source_key(made, step) for step in plan.layers]
         self._now: dict[str, Tensor] = {}
         self._connect()
-        for name, layer in tables.items():
-            table = table_of(made.emission.graph.constants, layer)
-            self.net.on_constant[name] = partial(_instead, table)
+        constants = made.emission.graph.constants
+        self._tables = {name: partial(_instead, table_of(constants, layer)) for name, layer in tables.items()}
+        self.net.on_constant.update(self._tables)
 
     @property
     def source(self) -> Graph:
@@ -109,6 +119,25 @@ class Prepared(nn.Module):  # type: ignore[misc]
         found = self.net(feeds)
         self._now.clear()
         return next(iter(found.values())) if len(found) == 1 else found
+
+    def part(self, graph: Graph, fetch: Sequence[str]) -> Differentiable:
+        """Some neighbouring nodes of the float graph with the fake quantizers of this module around them.
+
+        Args:
+            graph: These nodes, their inputs being values of the whole as this module makes them.
+            fetch: Values to return.
+        """
+        found = Differentiable(graph, trainable=(), fetch=fetch)
+        made = {name: hook for name, hook in self._wiring.on_value.items() if name in graph.producers}
+        found.on_value.update(made)
+        found.on_read.update(self._wiring.on_read)
+        found.bypass.update(self._wiring.bypass)
+        found.on_constant.update(self._tables)
+        return found
+
+    def input_step(self, layer: str) -> float | None:
+        """The scale of the codes that a layer reads; None where they have none of their own."""
+        return self._step(self._sources[[each.name for each in self.layers].index(layer)])
 
     def scales(self) -> list[nn.Parameter]:
         """The learned scales: binary logarithms, which want a learning rate of their own and no decay."""
@@ -223,11 +252,12 @@ def _instead(table: Tensor, value: Tensor) -> Tensor:
     return table.to(value.device)
 
 
-def _fake(made: Draft, step: Step, *, learn: bool) -> FakeLayer:
+def _fake(made: Draft, step: Step, *, learn: bool, keep_grid: bool) -> FakeLayer:
     assert step.recipe is not None
     layer = layer_of(made.plan, made.encodings, step)
-    keep = made.emission.solutions[step.layer].codes.q != 0 if step.recipe.sparsity else None
-    return FakeLayer(made.plan, step, layer, keep=keep, learn=learn)
+    solution = made.emission.solutions[step.layer]
+    keep = solution.codes.q != 0 if step.recipe.sparsity else None
+    return FakeLayer(made.plan, step, layer, keep=keep, learn=learn, grid=solution.grid if keep_grid else None)
 
 
 def _source_key(made: Draft, step: Step) -> str:

@@ -13,7 +13,7 @@ from intact.compress.operators import MOST_LEFT, MOST_SHIFT
 from intact.compress.plan import Plan, Step
 from intact.compress.shapes import shape
 from intact.compress.solve import Layer, Solution
-from intact.compress.space import SMALLEST, Space
+from intact.compress.space import SMALLEST, Grid, Space
 from intact.errors import DataError, ModelError
 from intact.graph.change import constant_operand
 from intact.graph.differentiable import Differentiable
@@ -36,9 +36,12 @@ class FakeLayer(nn.Module):  # type: ignore[misc]
         layer: Its rounding problem as calibration left it.
         keep: Weights that may be other than zero, shape (rows, columns); None for all.
         learn: Whether its scales are learned.
+        grid: Its scales, where they are to stay as they are.
     """
 
-    def __init__(self, plan: Plan, step: Step, layer: Layer, *, keep: Array | None, learn: bool) -> None:
+    def __init__(
+        self, plan: Plan, step: Step, layer: Layer, *, keep: Array | None, learn: bool, grid: Grid | None = None
+    ) -> None:
         super().__init__()
         assert step.recipe is not None  # layers have settings
         self.name, self._node, self._bits = step.layer, step.nodes[0], int(step.recipe.weights)
@@ -49,30 +52,27 @@ class FakeLayer(nn.Module):  # type: ignore[misc]
         self.register_buffer("_factor", factor, persistent=False)
         weights = layer.weights.astype(np.float64)
         limits = _limits(layer)
-        levels = shape(step.recipe.codes).levels(weights, self._bits, None)
-        space = Space(
-            levels=levels, group=step.recipe.group, power_of_two=layer.power_of_two, floor=np.array(limits.least)
-        )
+        self._shape = plan.graph.constants[self.weight].shape
         self.product = Product(
-            space.fit(weights if keep is None else weights * keep),
+            _fitted(layer, step, weights if keep is None else weights * keep, limits) if grid is None else grid,
             columns=weights.shape[1],
             power_of_two=layer.power_of_two,
             limits=limits,
             learn=learn,
             keep=keep,
             codes_bias=layer.codes_bias and self._static,
+            pinned=grid is not None,
         )
 
     def forward(self, net: Differentiable, step: float | None) -> dict[str, Tensor]:
         """The constants of the layer as the integer graph has them, for an input whose codes have the scale `step`."""
-        weight = net.constant(self.weight)
-        rows, bias = self._rows(net)
+        return self.read(*self._rows(net), step)
+
+    def read(self, rows: Tensor, bias: Tensor | None, step: float | None) -> dict[str, Tensor]:
+        """The same for other rows of weights, in the units of the graph, and another bias."""
         read, offset = self.product(rows, bias, step)
-        shaped = read.T if self._node.op == "MatMul" else read.reshape(weight.shape)
-        now = {self.weight: shaped}
-        if offset is not None and offset is not bias:
-            now[self.bias] = offset
-        return now
+        now = {self.weight: read.T if self._node.op == "MatMul" else read.reshape(self._shape)}
+        return now if offset is None else now | {self.bias: offset}
 
     def solution(self, net: Differentiable, layer: Layer) -> Solution:
         """The integers of `layer`, the problem as training leaves it; rows whose sums would not fit become coarser.
@@ -85,18 +85,19 @@ class FakeLayer(nn.Module):  # type: ignore[misc]
         if not all(torch.isfinite(each).all() for each in (rows, bias) if each is not None):
             raise DataError(f"the weights of layer '{self.name}' became NaN or infinite", hint="train at a lower rate")
         for _ in range(MOST_DOUBLINGS):
-            found = self._solution(rows, bias, layer)
-            over = _overflows(layer, found)
+            found = self.integers(rows, bias, layer)
+            over = overflows(layer, found)
             if not over.any():
                 return found
             self.product.coarsen(over)
         raise ModelError(f"layer '{self.name}' has a bias that no scale can hold beside its weights")
 
-    def _solution(self, rows: Tensor, bias: Tensor | None, layer: Layer) -> Solution:
+    def integers(self, rows: Tensor, bias: Tensor | None, layer: Layer) -> Solution:
+        """What `read` reads, as integers; the error is that beside the weights of `layer`. Sums may not fit."""
         integers, unit = self.product.integers(rows)
         coded = bias is not None and layer.source is not None and self._codes_bias
         steps = self.product.bias_steps(bias, layer.source.scale) if coded and layer.source is not None else None
-        weights = rows.detach().double().numpy()
+        weights = layer.weights.astype(np.float64)
         error = float(np.mean(np.square(integers * unit[:, None] - weights)))
         return Solution(
             codes=Codes(q=integers, encoding=Affine(scale=unit, bits=8, signed=True, axis=0, narrow=True)),
@@ -125,6 +126,14 @@ def _constants_of(graph: Graph, step: Step) -> tuple[str, str]:
     return node.inputs[1], ""
 
 
+def _fitted(layer: Layer, step: Step, weights: Array, limits: Limits) -> Grid:
+    assert step.recipe is not None  # layers have settings
+    levels = shape(step.recipe.codes).levels(layer.weights.astype(np.float64), int(step.recipe.weights), None)
+    floor = np.array(limits.least)
+    space = Space(levels=levels, group=step.recipe.group, power_of_two=layer.power_of_two, floor=floor)
+    return space.fit(weights)
+
+
 def _limits(layer: Layer) -> Limits:
     """The units within which docs/spec/integer-graph.md, section 4, holds for a layer's output codes and its bias."""
     rows = len(layer.weights)
@@ -141,7 +150,7 @@ def _limits(layer: Layer) -> Limits:
     return Limits(least=least, greatest=np.maximum(least, greatest))
 
 
-def _overflows(layer: Layer, found: Solution) -> NDArray[np.bool_]:
+def overflows(layer: Layer, found: Solution) -> NDArray[np.bool_]:
     """Per row, whether its sums might leave what holds them: float32's integers, or 32 bits in the tolerant profile."""
     source = Affine(scale=1.0, zero_point=128) if layer.source is None else layer.source.affine
     bias = np.zeros(len(found.codes.q), np.int64) if found.bias is None else found.bias.astype(np.int64)

@@ -95,6 +95,7 @@ class Product(nn.Module):  # type: ignore[misc]
         limits: Of the units.
         keep: Weights that may be other than zero: bool, shape (rows, columns); None for all.
         codes_bias: Whether the bias is written in steps of the accumulator.
+        pinned: Whether the grid stays as it is, whatever `limits` say.
     """
 
     def __init__(
@@ -107,8 +108,10 @@ class Product(nn.Module):  # type: ignore[misc]
         learn: bool,
         keep: Array | None = None,
         codes_bias: bool = True,
+        pinned: bool = False,
     ) -> None:
         super().__init__()
+        self._pinned = grid if pinned else None
         self._power_of_two, self._codes_bias = power_of_two, codes_bias
         self._group, self._columns = grid.group, columns
         self._most = LARGEST // int(np.abs(grid.levels).max())
@@ -125,6 +128,9 @@ class Product(nn.Module):  # type: ignore[misc]
 
     def units(self) -> tuple[Tensor, Tensor]:
         """The unit of each row, (rows, 1), and the multiplier of each group, (rows, groups), as they are now."""
+        if self._pinned is not None:
+            multipliers = torch.from_numpy(self._pinned.multipliers.astype(np.float32))
+            return torch.from_numpy(self._pinned.unit.astype(np.float32))[:, None], multipliers
         with torch.no_grad():
             wanted = self.log2_scale.double()
             row = wanted.amax(1, keepdim=True) - np.log2(self._most + 0.5)
@@ -166,6 +172,7 @@ class Product(nn.Module):  # type: ignore[misc]
 
     def coarsen(self, rows: NDArray[np.bool_]) -> None:
         """Make the units of some rows at least twice what they are."""
+        assert self._pinned is None  # nothing is left to choose
         unit, _ = self.units()
         with torch.no_grad():
             wanted = torch.from_numpy(rows)

@@ -83,7 +83,7 @@ class _Wirer:
             self._read(step, source)
         if step.recipe is not None and step.recipe.activations == "dynamic":
             node = step.nodes[0]
-            axes = tuple(range(1, self._plan.graph.constants[node.inputs[1]].ndim)) if node.op == "Conv" else (-1,)
+            axes = tuple(range(1, self._plan.graph.constants[node.inputs[1]].ndim)) if node.op == "Conv" else None
             self.wiring.on_read[node.output, node.inputs[0]] = lambda x: by_row(x, axes)
         for output in step.outputs:
             if output in self._plan.coded:
@@ -184,11 +184,16 @@ class _LookUp:
         return y + (exact - y).detach()
 
 
-def by_row(x: Tensor, axes: tuple[int, ...]) -> Tensor:
-    """Through codes of each row's own scale: its greatest magnitude over 127."""
-    row = x.detach().abs().amax(axes, keepdim=True).clamp_min(LEAST_ROW)
-    step = 1.0 / ROW_STEPS
-    return Quantize.apply(x / row, None, step, step, -128.0, 127.0) * row
+def by_row(x: Tensor, axes: tuple[int, ...] | None) -> Tensor:
+    """Through codes of each row's own reach over 127: about zero over `axes`, or about its middle on the last axis."""
+    seen, middle = x.detach(), torch.zeros(())
+    if axes is None:
+        low, high = torch.aminmax(seen, dim=-1, keepdim=True)
+        middle, reach = (high + low) * 0.5, (high - low) * 0.5
+    else:
+        reach = seen.abs().amax(axes, keepdim=True)
+    row, step = reach.clamp_min(LEAST_ROW), 1.0 / ROW_STEPS
+    return Quantize.apply((x - middle) / row, None, step, step, -128.0, 127.0) * row + middle
 
 
 def _one_after_other(chain: list[Hook]) -> Hook:

@@ -60,7 +60,7 @@ class Asked:
     escalations: tuple[Escalation, ...]
     retrain: Retrain
     recipients: tuple[seal.Recipient, ...]
-    signer: seal.SigningKey | None
+    signer: seal.Signer | None
     engines: tuple[str, ...] | None
     threads: int | None
     progress: Progress
@@ -82,7 +82,7 @@ def tune(
     escalations: Sequence[str] | None = None,
     retrain: Retrain | None = None,
     recipients: Sequence[seal.Recipient] = (),
-    signer: seal.SigningKey | None = None,
+    signer: seal.Signer | None = None,
     engines: Sequence[str] | None = None,
     threads: int | None = None,
     progress: Progress = silent,
@@ -92,7 +92,7 @@ def tune(
     1. Build by `recipe` as it is, and score the float model.
     2. Measure what every layer does to the output at every choice, and find all the best assignments.
     3. Check assignments on held-out data, the surest first, until one does not pass; refine around the last that did.
-    4. Where none passes, escalate: layers in float, heavier rounding, retraining.
+    4. Where none passes, escalate: layers in float, heavier rounding, reconstruction, retraining.
     5. Build the best that passed, check it anew, and write it.
 
     Args:
@@ -224,8 +224,8 @@ def _tune(asked: Asked, place: Path) -> Tuned:
         message, hint = binding(record, max(asked.space.widths), asked.max_drop, names)
         raise BudgetMissed("; ".join([message, *record.remarks]), hint=hint, front=front)
     write_whole(place / RECIPE, to_toml(winner.candidate.recipe))
-    if winner.candidate.round == "retrain":
-        record.remarks.append("the model was retrained: its recipe alone does not make it again")
+    if winner.candidate.round in ("reconstruct", "retrain"):
+        record.remarks.append(f"the model was {winner.candidate.round}ed: its recipe alone does not make it again")
     counts = laboratory.counts
     return Tuned(
         built=_final(asked, winner, ground.judge),

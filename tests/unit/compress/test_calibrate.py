@@ -7,10 +7,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from intact.compress.calibrate import SAMPLE_ROWS, SAMPLE_VALUES, calibrate, check_data
+from intact.compress.calibrate import SAMPLE_ROWS, SAMPLE_VALUES, Statistics, calibrate, check_data
 from intact.errors import DataError
 from intact.graph.load import load
 from intact.graph.normalise import normalise
+from intact.graph.portions import Portions
 from intact.graph.view import Graph, Port
 from support.nets import Net, data, mlp
 
@@ -138,3 +139,35 @@ def test_integers_that_do_not_fit_are_refused_and_not_wrapped() -> None:
 def test_inputs_must_have_equally_many_rows() -> None:
     with pytest.raises(DataError, match="different numbers of rows"):
         check_data([port(), port(name="y")], {"x": X, "y": X[:5]})
+
+
+@settings(max_examples=10, deadline=None)
+@given(most=st.integers(1, 1 << 15))
+def test_how_much_is_fetched_at_a_time_does_not_matter_to_what_is_kept(most: int) -> None:
+    (whole, small) = (seen_with(size) for size in (1 << 30, most))
+    for name in whole:
+        assert len(small[name].sample) == len(whole[name].sample)
+        np.testing.assert_allclose(small[name].sample, whole[name].sample, rtol=1e-5, atol=1e-6)
+        np.testing.assert_allclose(small[name].rows, whole[name].rows, rtol=1e-5, atol=1e-6)
+        np.testing.assert_allclose(small[name].channel_high, whole[name].channel_high, rtol=1e-5, atol=1e-6)
+
+
+def seen_with(most_bytes: int) -> dict[str, Statistics]:
+    """Statistics where at most so much is fetched at a time."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Portions.__init__, "__defaults__", (most_bytes,))
+        patch.setattr("intact.compress.calibrate.SAMPLE_VALUES", 301)
+        patch.setattr("intact.compress.calibrate.SAMPLE_ROWS", 37)
+        return calibrate(graph(), [{"x": X[:90]}, {"x": X[90:]}], ["x", "relu1", "gemm2"])
+
+
+def test_rows_are_kept_of_what_enters_a_product_only() -> None:
+    seen = calibrate(graph(), [{"x": X}], ["x", "gemm0", "relu1"])
+    assert len(seen["x"].rows) == len(seen["relu1"].rows) == len(X)
+    assert seen["gemm0"].rows.shape == (0, 0)
+
+
+def test_a_fixed_batch_is_run_whole() -> None:
+    net = Net(0, x=[100, 8])
+    fixed = normalise(load(net.bytes(net.op("Relu", "x"))))
+    assert calibrate(fixed, [{"x": X[:100]}], ["relu0"])["relu0"].high == pytest.approx(float(X[:100].max()))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from onnx import TensorProto, helper, numpy_helper
 
 from intact import engine
 from intact.compress.recipe import LayerRecipe, Override, Recipe
@@ -113,6 +114,74 @@ def test_weight_only_and_dynamic_need_no_ranges(made: dict[str, Compressed]) -> 
     assert not made["dynamic"].encodings
     assert not made["weights only"].encodings
     assert not any(node.op == "QuantizeLinear" for node in made["weights only"].emission.graph.nodes)
+
+
+def test_dynamic_rows_are_coded_about_their_middle(captured: tuple[Encoder, bytes]) -> None:
+    """Codes of a row that lies far from zero are as fine as its span allows; a constant row is exact."""
+    one = compress(captured[1], sentences(), RECIPES["dynamic"])
+    graph = one.emission.graph
+    (step,) = (step for step in one.plan.layers if step.layer == "blocks.0.up")
+    cut = {node.outputs[0]: node for node in graph.nodes}
+    source = cut["blocks.0.up.centred"].inputs[0]
+    assert source == step.nodes[0].inputs[0]
+    feeds = sentences(4, seed=2)
+    x, row, middle = (
+        Runner(graph, fetch=[name])(feeds)[name] for name in (source, "blocks.0.up.row", "blocks.0.up.middle")
+    )
+    codes = Runner(graph, fetch=["blocks.0.up.q"])(feeds)["blocks.0.up.q"].astype(np.int64) - 128
+    np.testing.assert_allclose(middle, (x.max(-1, keepdims=True) + x.min(-1, keepdims=True)) / 2, rtol=0, atol=1e-6)
+    assert (np.abs(codes).max(axis=-1) == 127).all()
+    assert np.abs(codes * row / 127 + middle - x).max() <= (row / 254 * 1.001).max()
+
+
+def test_dynamic_rows_far_from_zero_lose_nothing() -> None:
+    """What all values of a row have in common passes in float, multiplied with the sums of the weights' columns."""
+    weight = np.random.default_rng(3).normal(size=(16, 5)).astype(np.float32)
+    proto = helper.make_model(
+        helper.make_graph(
+            [helper.make_node("MatMul", ["x", "w"], ["y"])],
+            "far",
+            [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["n", 16])],
+            [helper.make_tensor_value_info("y", TensorProto.FLOAT, ["n", 5])],
+            [numpy_helper.from_array(weight, "w")],
+        ),
+        opset_imports=[helper.make_opsetid("", 21)],
+        ir_version=10,
+    )
+    near = np.random.default_rng(4).normal(size=(6, 16)).astype(np.float32)
+    recipe = Recipe(default=LayerRecipe(activations="dynamic"))
+    made = compress(proto.SerializeToString(), {"x": near}, recipe)
+    graph = made.emission.graph
+    x = np.concatenate([near + np.float32(64), np.full((1, 16), 7, np.float32), np.zeros((1, 16), np.float32)])
+    names = [
+        node.inputs[0] for node in graph.nodes if node.op == "DequantizeLinear" and node.inputs[0] in graph.constants
+    ]
+    rows = graph.constants[names[0]] * graph.constants[names[0].removesuffix(".w") + ".s"]
+    for each in ENGINES:
+        error = np.abs(made.run(each, {"x": x})["y"] - x @ rows)
+        assert error[:6].max() < 0.02 * np.abs(rows).sum(axis=0).max()
+        assert error[6:].max() < 1e-4
+
+
+@pytest.mark.parametrize("each", ENGINES)
+def test_dynamic_convolutions_are_right_at_their_borders(each: str) -> None:
+    """The zeros beyond a border are in no row, so rows are coded about zero there, however far from it they lie."""
+    weight = np.random.default_rng(3).normal(size=(5, 2, 3, 3)).astype(np.float32)
+    proto = helper.make_model(
+        helper.make_graph(
+            [helper.make_node("Conv", ["x", "w"], ["y"], pads=[1, 1, 1, 1])],
+            "far",
+            [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["n", 2, 4, 4])],
+            [helper.make_tensor_value_info("y", TensorProto.FLOAT, ["n", 5, 4, 4])],
+            [numpy_helper.from_array(weight, "w")],
+        ),
+        opset_imports=[helper.make_opsetid("", 21)],
+        ir_version=10,
+    )
+    x = np.random.default_rng(4).normal(size=(6, 2, 4, 4)).astype(np.float32) + np.float32(8)
+    made = compress(proto.SerializeToString(), {"x": x}, Recipe(default=LayerRecipe(activations="dynamic")))
+    found, wanted = (values["y"] for values in (made.run(each, {"x": x}), made.float_run({"x": x})))
+    assert np.abs(found - wanted).max() < 0.03 * np.abs(wanted).max()
 
 
 def test_overrides_mix_kinds_of_activations(made: dict[str, Compressed]) -> None:

@@ -132,7 +132,10 @@ def test_a_transformer_is_equal_up_to_float_noise(settings: dict[str, Any]) -> N
     for _ in range(2):
         made = trained_draft(prepared)
         for name, value in integer_outputs(made, feeds).items():
-            assert np.abs(fake_outputs(prepared, feeds)[name] - value).max() < 1e-5
+            apart = np.abs(fake_outputs(prepared, feeds)[name] - value).max(axis=1)
+            assert np.median(apart) < 1e-6
+            assert (apart > 1e-5).sum() <= 1  # float noise may turn a code at a tie
+            assert apart.max() < 0.01
         shake(prepared, feeds, rate=1e-3)
 
 

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 Array = NDArray[Any]
 
 ROW_SCALE = np.float32(1 / 127)
-"""Dynamic rows are divided by their greatest magnitude, and then have this scale and the zero point 128."""
+"""Dynamic rows are divided by their reach about their middle, and then have this scale and the zero point 128."""
 LEAST_ROW = np.float32(1e-12)
 
 
@@ -127,28 +127,55 @@ def _bias(emitter: Emitter, step: Step, solution: Solution, *, coded: bool) -> s
 
 
 def _emit_dynamic(emitter: Emitter, step: Step) -> None:
-    """Divide each row by its greatest magnitude, multiply in codes, and multiply the row back.
+    """Write each row as its middle plus half its span times codes, multiply the codes, and put middle and span back.
 
-    The code of a row depends on that row alone, so a batch cannot reveal or disturb another's.
+    x W = half (c / 127) W + middle sum(W): the sums of W's columns are constants. A convolution's rows are coded about
+    zero, for at its borders it meets zeros that are in no row. The code of a row depends on that row alone, so a batch
+    cannot reveal or disturb another's.
     """
     node, layer = step.nodes[0], step.layer
     source = emitter.real(node.inputs[0])
-    rank = emitter.graph.constants[node.inputs[1]].ndim
-    axes = np.arange(1, rank) if node.op == "Conv" else np.array([-1])
-    magnitude = emitter.node("Abs", (source,), f"{layer}.abs")
-    over = emitter.constant(f"{layer}.axes", axes.astype(np.int64))
-    greatest = emitter.node("ReduceMax", (magnitude, over), f"{layer}.max", keepdims=1)
-    row = emitter.node("Max", (greatest, emitter.scalar(LEAST_ROW, np.float32)), f"{layer}.row")
+    as_matmul = node.op != "Conv"
+    ending = _float_ending(emitter, step)
+    if as_matmul:
+        source, row, middle = _centred(emitter, layer, source)
+        solution = emitter.solutions[layer]
+        sums = solution.codes.q.sum(axis=1, dtype=np.int64) * np.asarray(solution.codes.encoding.scale, np.float64)
+        column_sums = emitter.constant(f"{layer}.sums", sums.astype(np.float32))
+        ending.insert(0, ("Add", (emitter.node("Mul", (middle, column_sums), f"{layer}.middles"),), {}))
+    else:
+        axes = np.arange(1, emitter.graph.constants[node.inputs[1]].ndim)
+        row = _row(
+            emitter, layer, _extreme(emitter, "Max", emitter.node("Abs", (source,), f"{layer}.abs"), layer, axes)
+        )
     unit = emitter.node("Div", (source, row), f"{layer}.unit")
     scale, zero = emitter.scalar(ROW_SCALE, np.float32), emitter.scalar(128, np.uint8)
     codes = emitter.node("QuantizeLinear", (unit, scale, zero), f"{layer}.q")
     back = emitter.node("DequantizeLinear", (codes, scale, zero), f"{layer}.r")
-    solution = emitter.solutions[step.layer]
-    as_matmul = node.op != "Conv"
-    weight = _weight(emitter, step, solution, as_matmul=as_matmul)
+    weight = _weight(emitter, step, emitter.solutions[layer], as_matmul=as_matmul)
     attributes = {} if as_matmul else dict(node.attributes)
     chain = [("MatMul" if as_matmul else "Conv", (back, weight), attributes), ("Mul", (row,), {})]
-    _write_chain(emitter, step, chain + _float_ending(emitter, step))
+    _write_chain(emitter, step, chain + ending)
+
+
+def _centred(emitter: Emitter, layer: str, source: str) -> tuple[str, str, str]:
+    """Take the middle of each row off it; return what is left, half of its span, and the middle."""
+    high, low = (_extreme(emitter, kind, source, layer, np.array([-1])) for kind in ("Max", "Min"))
+    one_half = emitter.scalar(0.5, np.float32)
+    middle = emitter.node("Mul", (emitter.node("Add", (high, low), f"{layer}.ends"), one_half), f"{layer}.middle")
+    span = emitter.node("Sub", (high, low), f"{layer}.span")
+    half = _row(emitter, layer, emitter.node("Mul", (span, one_half), f"{layer}.half"))
+    return emitter.node("Sub", (source, middle), f"{layer}.centred"), half, middle
+
+
+def _extreme(emitter: Emitter, kind: str, source: str, layer: str, axes: Array) -> str:
+    over = emitter.constant(f"{layer}.axes", axes.astype(np.int64))
+    return emitter.node(f"Reduce{kind}", (source, over), f"{layer}.{kind.lower()}", keepdims=1)
+
+
+def _row(emitter: Emitter, layer: str, reach: str) -> str:
+    """What a row is divided by: its reach, but never zero."""
+    return emitter.node("Max", (reach, emitter.scalar(LEAST_ROW, np.float32)), f"{layer}.row")
 
 
 def _emit_weight_only(emitter: Emitter, step: Step) -> None:

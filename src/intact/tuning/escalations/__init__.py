@@ -24,7 +24,7 @@ from intact.tuning.objective import Layer, Objective, mean_bits
 from intact.tuning.results import Candidate
 from intact.tuning.sensitivity import Assigned, Errors
 
-ORDER = ("widen", "method", "retrain")
+ORDER = ("widen", "method", "reconstruct", "retrain")
 """The cheapest first."""
 
 

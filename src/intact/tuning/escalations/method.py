@@ -7,7 +7,7 @@ from collections.abc import Generator
 from intact.compress.methods import methods
 from intact.tuning.escalations import Escalation, Round, Situation, with_method
 
-HEAVIER = ("gptq", "descent", "adaround", "reconstruct")
+HEAVIER = ("gptq", "descent", "adaround")
 """The quickest first."""
 
 
