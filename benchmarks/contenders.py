@@ -39,6 +39,7 @@ class Contender:
     Args:
         name: Whose it is, and its widths last, such as "hqq W4".
         seconds: Time it took to make, without scoring.
+        cpu_seconds: The same of all cores; None where an old run did not say.
         peak_bytes: Most memory its process held; None where nobody looked.
         size_bytes: Bytes on disk, or those it would need.
         counted: Whether the size was counted, since its toolkit writes none that small.
@@ -50,6 +51,7 @@ class Contender:
 
     name: str
     seconds: float
+    cpu_seconds: float | None
     peak_bytes: int | None
     size_bytes: int
     counted: bool
@@ -118,6 +120,7 @@ def _contend(
     return Contender(
         name=name,
         seconds=made["seconds"],
+        cpu_seconds=made.get("cpu_seconds"),
         peak_bytes=made["peak_bytes"],
         size_bytes=made["size_bytes"] or _file_bytes(file),
         counted=made["size_bytes"] is not None,

@@ -146,6 +146,7 @@ def score(question: Question, contender: Contender, truth: Array, results: Resul
         size_bytes=contender.size_bytes,
         counted=contender.counted,
         seconds=contender.seconds,
+        cpu_seconds=contender.cpu_seconds,
         peak_bytes=contender.peak_bytes,
         packages=contender.packages,
         reused=contender.reused,

@@ -35,7 +35,8 @@ API: Mapping[str, tuple[str, ...]] = {
     "intact": tuple(intact.__all__),
     "intact.numbers": (),
     "intact.report": ("write",),
-    "intact.pipeline": ("measure",),
+    "intact.scan": ("scan", "Report", "FileReport", "Finding"),
+    "intact.pipeline": ("measure", "Reproduction", "calibrated_on"),
     "intact.compress.check": ("Verdict", "Outcome"),
     "intact.pipeline.agreement": ("Agreement",),
 }

@@ -3,12 +3,15 @@
 The public names, each loaded when it is first used, so that `import intact` is quick and never imports torch:
 
     Spec, build, Built, OverBudget        from a float model to an integer one
-    open, Model                           from an artifact to a model that runs
+    open, Model, ScrubReport              from an artifact to a model that runs
+    Policy                                limits on the use of an artifact
     QuantizationModule, DataParallel      the same behind torch's shape of call
     Recipe, LayerRecipe, Override         how to compress
     tune, Tuned, Space, BudgetMissed      the smallest model that keeps a budget
     new_keys, load_identity, load_recipient, load_signing_key, load_verifying_key,
     passphrase_identity, passphrase_recipient
+    any_of, all_of, threshold, countersign  whose signatures are accepted, and one more
+    reproduce                             build an artifact again and compare every integer
     IntactError and the errors below it   see `intact.errors`
 """
 
@@ -35,7 +38,9 @@ if TYPE_CHECKING:
         Keys,
         Model,
         OverBudget,
+        Policy,
         QuantizationModule,
+        ScrubReport,
         Spec,
         build,
         load_identity,
@@ -45,8 +50,10 @@ if TYPE_CHECKING:
         new_keys,
         passphrase_identity,
         passphrase_recipient,
+        reproduce,
     )
     from intact.pipeline import open_model as open
+    from intact.seal import all_of, any_of, countersign, threshold
     from intact.tuning import BudgetMissed, Space, Tuned, tune
 
 _LAZY = {
@@ -58,6 +65,8 @@ _LAZY = {
             "Keys",
             "Model",
             "OverBudget",
+            "Policy",
+            "ScrubReport",
             "QuantizationModule",
             "Spec",
             "build",
@@ -69,10 +78,12 @@ _LAZY = {
             "open",
             "passphrase_identity",
             "passphrase_recipient",
+            "reproduce",
         ),
         "intact.pipeline",
     ),
     **dict.fromkeys(("BudgetMissed", "Space", "Tuned", "tune"), "intact.tuning"),
+    **dict.fromkeys(("all_of", "any_of", "countersign", "threshold"), "intact.seal"),
 }
 
 __all__ = [
@@ -90,13 +101,18 @@ __all__ = [
     "ModelError",
     "OverBudget",
     "Override",
+    "Policy",
     "QuantizationModule",
     "Recipe",
+    "ScrubReport",
     "Space",
     "Spec",
     "Tuned",
     "UsageError",
+    "all_of",
+    "any_of",
     "build",
+    "countersign",
     "load_identity",
     "load_recipient",
     "load_signing_key",
@@ -105,6 +121,8 @@ __all__ = [
     "open",
     "passphrase_identity",
     "passphrase_recipient",
+    "reproduce",
+    "threshold",
     "tune",
 ]
 

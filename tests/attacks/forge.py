@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import base64
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from intact.crypto import SigningKey, sha256
-from intact.seal import layout, signing
+from intact.crypto import Secret, SigningKey, blake3, sha256
+from intact.seal import layout, signing, statement
 from intact.seal.header import split
 from intact.seal.manifest import Manifest
+from intact.seal.recipient import Identity
+from intact.seal.wrapping import KeyFile
 from intact.wire import decode, encode, to_json
 
 
@@ -31,13 +34,13 @@ def fix_digests(path: Path) -> None:
     parsed = Manifest.from_bytes(encode(manifest))
     for key, name in [("header", parsed.header_name), ("lineage", "lineage.json")]:
         data = (path / name).read_bytes()
-        manifest[key] = {"size": len(data), "sha256": sha256(data)}
+        manifest[key] = {"size": len(data), "blake3": blake3(data)}
     weights, start = (path / "weights.safetensors").read_bytes(), len(parsed.index)
     for number, entry in enumerate(parsed.tensors):
         size = layout.nbytes(entry.dtype, entry.shape, "tensor")
         data = weights[start : start + size]
         spans = layout.segments(size, sealed=parsed.sealed)
-        manifest["tensors"][number]["segments"] = [sha256(data[begin:end]) for begin, end in spans]
+        manifest["tensors"][number]["segments"] = [blake3(data[begin:end]) for begin, end in spans]
         start += size
     store(path, manifest)
 
@@ -69,7 +72,21 @@ def replace_tensor(path: Path, number: int, data: bytes) -> None:
 
 def sign(path: Path, signer: SigningKey) -> None:
     """Sign the artifact at `path`."""
-    (path / "model.sig").write_bytes(signing.sign((path / "manifest.json").read_bytes(), signer))
+    files = {each.name: sha256(each.read_bytes()) for each in path.iterdir() if each.name not in layout.UNSIGNED}
+    bundle = signing.sign(statement.write("forged", files), signer)
+    (path / "model.sig").write_bytes(bundle.to_bytes())
+
+
+def data_key(path: Path, identity: Identity) -> Secret:
+    """Return the data key of the artifact at `path`, as every recipient has it."""
+    return KeyFile.from_bytes((path / "keys.json").read_bytes()).unwrap([identity])
+
+
+def replace_wrapped(path: Path, kind: str, wrapped: bytes, count: int = 1) -> None:
+    """Replace keys.json by entries of this kind that hold `wrapped`, as someone without the key can."""
+    text = base64.b64encode(wrapped).decode()
+    entries = [{"kind": kind, "id": f"{number:032x}", "label": "", "wrapped": text} for number in range(count)]
+    (path / "keys.json").write_bytes(encode({"mac": "0" * 64, "recipients": entries}))
 
 
 def tensor_spans(path: Path) -> list[tuple[int, int]]:

@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 
 import forge
 import pytest
 from victims import Victim, tiny
 
 from intact import seal
+from intact.crypto import Secret
 from intact.crypto.chunked import seal as encrypt
 from intact.errors import AccessError, IntegrityError
-from intact.seal import signing, wrapping
+from intact.seal import bundle, signing, wrapping
 from intact.seal.derivation import Keyring
 from intact.seal.manifest import Manifest
-from intact.seal.recipients import x25519
 from intact.wire import decode, encode
 
 Copy = Callable[[str], Victim]
@@ -42,7 +44,7 @@ def test_a_signature_that_claims_a_named_key_is_refused(victim: Copy) -> None:
     target = victim("tiny")
     forge.sign(target.path, seal.SigningKey.generate())
     claimed = decode((target.path / "model.sig").read_bytes(), where="signature")
-    claimed["key"] = target.signer.verifying_key.key_id
+    claimed["verificationMaterial"]["publicKey"]["hint"] = target.signer.verifying_key.hint
     (target.path / "model.sig").write_bytes(encode(claimed))
     for allow_unsigned in (False, True):
         with pytest.raises(IntegrityError, match="signature does not verify"):
@@ -51,12 +53,22 @@ def test_a_signature_that_claims_a_named_key_is_refused(victim: Copy) -> None:
 
 def test_a_signature_for_another_purpose_is_refused(victim: Copy) -> None:
     target = victim("tiny")
-    manifest = (target.path / "manifest.json").read_bytes()
-    for kind, body in [("application/vnd.in-toto+json", manifest), (signing.PAYLOAD_TYPE + " ", manifest)]:
-        signature = target.signer.sign(kind, body)
-        record = signing.Signature(key=target.signer.verifying_key.key_id, signature=signature)
-        (target.path / "model.sig").write_bytes(record.to_bytes())
+    good = bundle.read((target.path / "model.sig").read_bytes())
+    for kind in ("application/vnd.in-toto+json ", "application/vnd.intact.manifest.v1+json", ""):
+        made = replace(good, signature=target.signer.sign(kind, good.payload))
+        (target.path / "model.sig").write_bytes(made.to_bytes())
         with pytest.raises(IntegrityError, match="signature does not verify"):
+            target.read()
+
+
+def test_a_signature_over_something_else_is_refused(victim: Copy) -> None:
+    target = victim("tiny")
+    good = bundle.read((target.path / "model.sig").read_bytes())
+    statement = json.loads(good.payload)
+    statement["predicateType"] = "https://slsa.dev/provenance/v1"
+    for payload in (b"", b"{}", b"[" * 5000, (target.path / "manifest.json").read_bytes(), encode(statement)):
+        (target.path / "model.sig").write_bytes(signing.sign(payload, target.signer).to_bytes())
+        with pytest.raises(IntegrityError, match="the signed statement is"):
             target.read()
 
 
@@ -69,7 +81,7 @@ def test_no_named_signer_accepts_nothing(victim: Copy) -> None:
 def data_key(target: Victim) -> Keyring:
     """Return the keys of `target`, as every recipient has them."""
     manifest = Manifest.from_bytes((target.path / "manifest.json").read_bytes())
-    key = wrapping.unwrap((target.path / "keys.age").read_bytes(), [target.owner.identity])
+    key = forge.data_key(target.path, target.owner.identity)
     return Keyring(data_key=key, artifact=manifest.artifact, revision=manifest.revision)
 
 
@@ -84,7 +96,7 @@ def test_a_recipient_cannot_change_the_weights(victim: Copy) -> None:
     with pytest.raises(IntegrityError, match="does not match its digest"):
         target.read()
     forge.fix_digests(target.path)
-    with pytest.raises(IntegrityError, match="signature does not verify"):
+    with pytest.raises(IntegrityError, match=r"manifest\.json is not the file that was signed"):
         target.read()
     (target.path / "model.sig").unlink()
     with pytest.raises(AccessError, match="artifact is not signed"):
@@ -97,7 +109,7 @@ def test_a_header_from_another_revision_is_refused(victim: Copy, tmp_path_factor
     first = forge.load(target.path)
     later = target.at(tmp_path_factory.mktemp("later") / "m.intact")
     seal.write(tiny(), later.path, recipients=[target.owner.recipient], artifact=first["artifact"], revision=2)
-    for name in ("header.enc", "keys.age"):
+    for name in ("header.enc", "keys.json"):
         mixed = target.at(later.path.with_name(f"mixed with {name}"))
         shutil.copytree(later.path, mixed.path)
         shutil.copy(target.path / name, mixed.path / name)
@@ -134,8 +146,9 @@ def test_another_card_or_lineage_does_not_fit_the_key(victim: Copy) -> None:
 
 def test_a_key_of_the_forgers_choice_is_refused(victim: Copy) -> None:
     target = victim("tiny")
-    other = wrapping.wrap(x25519.Secret(os.urandom(32)), [target.owner.recipient])
-    (target.path / "keys.age").write_bytes(other)
+    keyring = Keyring(data_key=Secret(os.urandom(32)), artifact=forge.load(target.path)["artifact"], revision=1)
+    other = wrapping.wrap(keyring, [target.owner.recipient])
+    (target.path / "keys.json").write_bytes(other)
     with pytest.raises(IntegrityError, match="key of another artifact"):
         target.read()
 
@@ -143,11 +156,11 @@ def test_a_key_of_the_forgers_choice_is_refused(victim: Copy) -> None:
 def test_one_ciphertext_has_one_key(victim: Copy) -> None:
     """AES-GCM alone lets a forger make a ciphertext that opens under two keys; the commitments do not."""
     target = victim("unsigned")
-    keyring, forged = data_key(target), x25519.Secret(bytes(32))
+    keyring, forged = data_key(target), Secret(bytes(32))
     other = Keyring(data_key=forged, artifact=keyring.artifact, revision=keyring.revision)
     manifest = forge.load(target.path)
     manifest["key_commitment"] = other.commitment
     forge.store(target.path, manifest)
-    (target.path / "keys.age").write_bytes(wrapping.wrap(forged, [target.owner.recipient]))
+    (target.path / "keys.json").write_bytes(wrapping.wrap(other, [target.owner.recipient]))
     with pytest.raises(IntegrityError, match="does not open under this key"):
         target.read(allow_unsigned=True)

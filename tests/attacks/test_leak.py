@@ -11,20 +11,21 @@ import pytest
 from victims import Victim, packed
 
 from intact import seal
+from intact.crypto import Secret
 from intact.crypto.chunked import refusal, unseal
 from intact.crypto.chunked import seal as encrypt
-from intact.errors import IntactError, IntegrityError
-from intact.seal import wrapping
+from intact.errors import IntactError, IntegrityError, UsageError
 from intact.seal.derivation import Keyring
 from intact.seal.manifest import Manifest
 from intact.seal.tensors import store
+from support.transit import transit
 
 Copy = Callable[[str], Victim]
 
 
 def secrets_of(target: Victim) -> list[str]:
     """Return every secret of `target` in every form it might be printed in."""
-    data_key = wrapping.unwrap((target.path / "keys.age").read_bytes(), [target.owner.identity]).value
+    data_key = forge.data_key(target.path, target.owner.identity).value
     private = target.owner.identity.secret.value.decode()
     body = "".join(target.signer.to_pem().decode().splitlines()[1:-1])
     return [private, private[16:40], data_key.hex(), repr(data_key), repr(data_key)[2:20], body, body[-40:]]
@@ -34,7 +35,7 @@ def test_no_repr_and_no_error_shows_a_secret(victim: Copy) -> None:
     target = victim("tiny")
     secrets = secrets_of(target)
     shown = [repr(target), str(target), repr(target.read()), repr(seal.inspect(target.path))]
-    keyring = Keyring(data_key=wrapping.Secret(bytes(32)), artifact="0" * 32, revision=1)
+    keyring = Keyring(data_key=Secret(bytes(32)), artifact="0" * 32, revision=1)
     shown.append(repr(keyring))
     for path in sorted(target.path.iterdir()):
         before = path.read_bytes()
@@ -56,11 +57,28 @@ def test_writing_leaves_no_secret_on_disk(victim: Copy, tmp_path: Path) -> None:
             assert not [secret for secret in secrets if secret in path.read_bytes()]
 
 
+def test_no_token_and_no_key_go_to_a_server_nobody_vouches_for(
+    victim: Copy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    target, recipient = victim("tiny"), seal.load_recipient("vault:models")
+    with transit(tmp_path / "vault") as server:
+        for name, value in server.environment.items():
+            monkeypatch.setenv(name, value)
+        seal.add_recipients(target.path, [recipient], identities=[target.owner.identity])
+        assert len(server.paths) == 1
+        monkeypatch.delenv("VAULT_CACERT")
+        for address in (server.address, server.address.replace("https://127.0.0.1", "http://vault.example")):
+            monkeypatch.setenv("VAULT_ADDR", address)
+            with pytest.raises(UsageError, match="cannot be asked|not https"):
+                seal.read(target.path, identities=[seal.load_identity("vault:models")], allow_unsigned=True)
+        assert len(server.paths) == 1
+
+
 def test_everything_that_fails_under_the_key_fails_alike(victim: Copy) -> None:
     """With every public digest made to fit, and even with the data key, an attacker sees one and the same error."""
     target = victim("unsigned")
     manifest = Manifest.from_bytes((target.path / "manifest.json").read_bytes())
-    data_key = wrapping.unwrap((target.path / "keys.age").read_bytes(), [target.owner.identity])
+    data_key = forge.data_key(target.path, target.owner.identity)
     keyring = Keyring(data_key=data_key, artifact=manifest.artifact, revision=manifest.revision)
     genuine = (target.path / "header.enc").read_bytes()
     headers = {
@@ -72,7 +90,8 @@ def test_everything_that_fails_under_the_key_fails_alike(victim: Copy) -> None:
         "no JSON": encrypt(keyring.header, b"junk\ngraph"),
         "another record": encrypt(keyring.header, b"{}\ngraph"),
         "no tensors": encrypt(
-            keyring.header, b'{"card_sha256":"","lineage_sha256":"","metadata":{},"tensors":[]}\ngraph'
+            keyring.header,
+            b'{"card_blake3":"","lineage_blake3":"","metadata":{},"policy_blake3":"","tensors":[]}\ngraph',
         ),
     }
     errors = set()
@@ -94,7 +113,7 @@ def test_everything_that_fails_under_the_key_fails_alike(victim: Copy) -> None:
 def test_a_stored_tensor_that_does_not_decode_fails_like_the_rest(victim: Copy) -> None:
     target = victim("packed")
     manifest = Manifest.from_bytes((target.path / "manifest.json").read_bytes())
-    data_key = wrapping.unwrap((target.path / "keys.age").read_bytes(), [target.owner.identity])
+    data_key = forge.data_key(target.path, target.owner.identity)
     keyring = Keyring(data_key=data_key, artifact=manifest.artifact, revision=manifest.revision)
     specs = [each.spec for each in store(packed().program)]
     keys = keyring.tensors((spec.dtype, spec.shape) for spec in specs)

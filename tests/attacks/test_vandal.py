@@ -18,12 +18,13 @@ from intact import seal
 from intact.crypto.chunked import CHUNK_BYTES, PREFIX_BYTES, WIRE_CHUNK_BYTES
 from intact.errors import AccessError, IntegrityError
 from intact.seal import weights
+from intact.seal.recipients import x25519
 from intact.wire import decode, encode
 
 Copy = Callable[[str], Victim]
 
 REFUSED = (IntegrityError, AccessError)
-SEALED_FILES = ("weights.safetensors", "manifest.json", "lineage.json", "header.enc", "keys.age", "model.sig")
+SEALED_FILES = ("weights.safetensors", "manifest.json", "lineage.json", "header.enc", "keys.json", "model.sig")
 
 
 @pytest.mark.parametrize("name", SEALED_FILES)
@@ -196,9 +197,33 @@ def test_files_of_another_artifact_of_the_same_owner_are_refused(victim: Copy, n
         target.read()
 
 
+def test_a_changed_list_of_recipients_is_refused(victim: Copy) -> None:
+    """Dropped, added, swapped, renamed: who has no key cannot change who may open, as anyone who opens it finds."""
+    target = victim("tiny")
+    path = target.path / "keys.json"
+    others = [x25519.generate() for _ in range(2)]
+    seal.add_recipients(target.path, [pair.recipient for pair in others], identities=[target.owner.identity])
+    file = decode(path.read_bytes(), where="keys")
+    first, second, third = file["recipients"]
+    stranger = {**third, "id": "0" * 32}
+    for changed in (
+        [first, second],
+        [first],
+        [second, first, third],
+        [*file["recipients"], stranger],
+        [first, second, stranger],
+        [first, second, {**third, "label": "the owner"}],
+        [first, second, {**third, "kind": "ssh"}],
+        [first, {**second, "wrapped": third["wrapped"]}, third],
+    ):
+        path.write_bytes(encode({**file, "recipients": changed}))
+        with pytest.raises(IntegrityError, match="changed by someone who does not have the key"):
+            target.read()
+
+
 def test_keys_of_another_artifact_are_refused_as_such(victim: Copy) -> None:
     target, sibling = victim("tiny"), victim("sibling")
-    shutil.copy(sibling.path / "keys.age", target.path / "keys.age")
+    shutil.copy(sibling.path / "keys.json", target.path / "keys.json")
     with pytest.raises(IntegrityError, match="holds the key of another artifact"):
         target.read()
 
@@ -211,7 +236,7 @@ def test_a_plain_artifact_in_place_of_a_sealed_one_is_refused(victim: Copy) -> N
     with pytest.raises(AccessError, match="artifact is not signed"):
         target.read()
     (target.path / "model.sig").write_bytes(signature)
-    with pytest.raises(IntegrityError, match="does not verify"):
+    with pytest.raises(IntegrityError, match=r"header\.bin is not covered by the signature"):
         target.read()
 
 
@@ -271,7 +296,7 @@ def test_what_changes_while_it_is_read_gains_nothing(victim: Copy, monkeypatch: 
     target = victim("large")
     genuine = target.read().program.tensors
     path = target.path / "weights.safetensors"
-    digest = weights.sha256
+    digest = weights.blake3
 
     def damage_after_digest(data: memoryview) -> str:
         found = digest(data)
@@ -280,7 +305,7 @@ def test_what_changes_while_it_is_read_gains_nothing(victim: Copy, monkeypatch: 
             file.write(bytes(2 * CHUNK_BYTES))
         return found
 
-    monkeypatch.setattr(weights, "sha256", damage_after_digest)
+    monkeypatch.setattr(weights, "blake3", damage_after_digest)
     try:
         found = target.read().program.tensors
     except IntegrityError:

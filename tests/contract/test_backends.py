@@ -65,6 +65,7 @@ def test_the_record(name):
     backend = get(name)
     assert isinstance(backend, Backend) and backend.name == name
     assert backend.variants and len(set(backend.variants)) == len(backend.variants)
+    assert sorted(backend.ranked(grow(0).program())) == sorted(backend.variants)
     assert backend.why_unavailable() is None or isinstance(backend.why_unavailable(), str)
     with pytest.raises(FrozenInstanceError):
         backend.name = "other"
@@ -250,3 +251,16 @@ def test_onnxruntime_reads_weights_where_they_lie():
     loaded = get("onnxruntime").load(replace(program, tensors=held), ONE_THREAD, "default")
     next(iter(held.values()))[7] = -1
     assert (loaded.run({"x": np.array([7])})["y"] == -1).all()
+
+
+def test_onnxruntime_expands_weights_that_meet_float():
+    """Its kernels for narrow weights and float activations are slower than those for float weights."""
+    graph, with_codes = Graph(), grow(0).program()
+    codes = np.random.default_rng(1).integers(-7, 8, (8, 4)).astype(np.int8)
+    weight = graph.node("DequantizeLinear", [graph.constant(codes), graph.constant(np.ones(4, np.float32))], axis=1)
+    graph.output(graph.node("MatMul", [graph.input("x", ["n", 8]), weight]))
+    assert get("onnxruntime").ranked(graph.program()) == ("float", "default", "wide")
+    assert get("onnxruntime").ranked(with_codes) == ("default", "wide", "float")
+    only_float = Graph()
+    only_float.output(only_float.node("Relu", [only_float.input("x", ["n", 8])]))
+    assert get("onnxruntime").ranked(only_float.program()) == ("default", "wide", "float")

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from intact.cli import artifact, bench, build, demo, doctor, keys, tune
+from intact.cli import artifact, bench, bom, build, demo, doctor, keys, recipients, reproduce, scan, tune
 from intact.cli.console import INTERRUPTED, tell
 from intact.errors import UsageError
 
@@ -41,12 +41,18 @@ def top(
 
 
 app.add_typer(keys.app, name="keys")
+app.add_typer(recipients.app, name="recipients")
 app.command("build")(build.build)
 app.command("tune")(tune.tune)
 app.command("bench")(bench.bench)
 app.command("inspect")(artifact.inspect)
 app.command("verify")(artifact.verify)
+app.command("sign")(artifact.sign)
+app.command("rekey")(recipients.rekey)
 app.command("run")(artifact.run)
+app.command("reproduce")(reproduce.reproduce)
+app.command("bom")(bom.bom)
+app.command("scan")(scan.scan)
 app.command("doctor")(doctor.doctor)
 app.command("demo")(demo.demo)
 

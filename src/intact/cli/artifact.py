@@ -4,16 +4,38 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
 from intact.cli.console import err, failures, out, show
-from intact.cli.options import AllowUnsigned, Artifact, AskPassphrase, Engine, Identity, Json, Quiet, Signer, Threads
-from intact.errors import UsageError
+from intact.cli.options import (
+    AllowOlder,
+    AllowUnsigned,
+    Artifact,
+    AskPassphrase,
+    Calibration,
+    Certificates,
+    Engine,
+    Identity,
+    Json,
+    NoRevisions,
+    Quiet,
+    Revisions,
+    Scrub,
+    Signer,
+    SignersNeeded,
+    Threads,
+)
+from intact.cli.recipients import identities
+from intact.errors import CheckFailed, UsageError
+from intact.wire import to_json
 
 if TYPE_CHECKING:
+    from intact.pipeline import Model
     from intact.seal import Inspection
+
+MOST_REPAIRS: Final = 3
 
 
 def inspect(artifact: Artifact, as_json: Json = False) -> None:
@@ -29,14 +51,15 @@ def inspect(artifact: Artifact, as_json: Json = False) -> None:
         "format": manifest.format,
         "encrypted": manifest.sealed,
         "recipients": found.recipients,
-        "signed_by": found.signed_by,
+        "signed_by": list(found.signed_by),
         "size_bytes": sum(found.sizes.values()),
+        "policy": to_json(manifest.policy),
         "card": dict(manifest.card),
         "lineage": dict(found.lineage),
         "tensors": _tensors(found),
         "verified": False,
     }
-    show(facts, lambda: _tell(facts), as_json=as_json)
+    show(facts, lambda: _tell(facts, manifest.policy.lines()), as_json=as_json)
 
 
 def _tensors(found: Inspection) -> list[dict[str, Any]] | None:
@@ -56,7 +79,7 @@ def _tensors(found: Inspection) -> list[dict[str, Any]] | None:
     ]
 
 
-def _tell(facts: dict[str, Any]) -> None:
+def _tell(facts: dict[str, Any], limits: list[str]) -> None:
     card = facts["card"]
     rows = (
         ("model", f"{card.get('name', '?')} ({card.get('profile', '?')} profile)"),
@@ -65,10 +88,12 @@ def _tell(facts: dict[str, Any]) -> None:
         ("outputs", _ports(card.get("outputs"))),
         ("size", f"{facts['size_bytes']:,} bytes"),
         ("encrypted", f"to {facts['recipients']} recipients" if facts["encrypted"] else "no"),
-        ("signed", f"by key {facts['signed_by'][:16]}" if facts["signed_by"] else "no"),
+        ("signed", f"by {' and '.join(key[:16] for key in facts['signed_by'])}" if facts["signed_by"] else "no"),
     )
     for name, value in rows:
         out.print(f"{name:<10} {_printable(value)}", markup=False)
+    for line in limits:
+        out.print(f"{'policy':<10} {line}", markup=False)
     err.print("remark: not verified; use `intact verify` with the owner's public key", markup=False)
 
 
@@ -84,20 +109,63 @@ def _printable(text: str) -> str:
     return "".join(letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in text)
 
 
-def verify(artifact: Artifact, signer: Signer = None, as_json: Json = False) -> None:
-    """Check the signature and every byte of an artifact, without opening it.
+def verify(
+    artifact: Artifact,
+    signer: Signer = None,
+    signers_needed: SignersNeeded = None,
+    calibration: Calibration = None,
+    identity: Identity = None,
+    passphrase: AskPassphrase = False,
+    as_json: Json = False,
+) -> None:
+    """Check the signatures and every byte of an artifact, without opening it.
 
-    Exit codes: 0 as its owner made it, 3 damaged, 4 unsigned or signed by a stranger.
+    With --calibration it is opened, and the data are compared with those that its lineage names.
+    Exit codes: 0 as its owner made it, 1 calibrated on other data, 3 damaged, 4 unsigned or signed by a stranger.
     """
     with failures(as_json=as_json):
-        from intact import seal
+        from intact import pipeline, seal
 
-        if not signer:
+        trust = pipeline.trusted(signer or (), signers_needed)
+        if trust is None:
             raise UsageError("no public key was named", hint="give --signer signing.pub of the owner you trust")
-        manifest = seal.verify(artifact, signers=[seal.load_verifying_key(path) for path in signer])
-    facts = {"artifact": manifest.artifact, "revision": manifest.revision, "verified": True}
-    line = f"verified: artifact {manifest.artifact}, revision {manifest.revision}, is as its signer made it"
+        manifest = seal.verify(artifact, signers=trust)
+        facts = {"artifact": manifest.artifact, "revision": manifest.revision, "verified": True}
+        whose = "signer" if trust.needed == 1 else "signers"
+        line = f"verified: artifact {manifest.artifact}, revision {manifest.revision}, is as its {whose} made it"
+        if calibration is not None:
+            keys = identities(identity or (), passphrase=passphrase)
+            data = pipeline.read_npz(calibration)
+            if not pipeline.calibrated_on(artifact, data, identity=keys, signer=trust):
+                raise CheckFailed(
+                    f"'{calibration}' holds other data than the lineage names", hint="the same values in the same order"
+                )
+            facts["calibration"] = True
+            line += ", and was calibrated on these data"
     show(facts, lambda: out.print(line, markup=False), as_json=as_json)
+
+
+def sign(
+    artifact: Artifact,
+    key: Annotated[Path, typer.Option("--sign", help="Private key that signs it.")],
+    certificates: Certificates = None,
+    signer: Signer = None,
+    signers_needed: SignersNeeded = None,
+    allow_unsigned: AllowUnsigned = False,
+    as_json: Json = False,
+) -> None:
+    """Add a signature to an artifact, once the signatures it has and every byte of it are checked.
+
+    Exit codes: 0 signed, 2 bad input or signed with this key already, 3 damaged, 4 unsigned or signed by a stranger.
+    """
+    with failures(as_json=as_json):
+        from intact import pipeline, seal
+
+        trust = pipeline.trusted(signer or (), signers_needed)
+        count = seal.countersign(
+            artifact, pipeline.load_signing_key(key, certificates), signers=trust or (), allow_unsigned=allow_unsigned
+        )
+    show({"signatures": count}, lambda: out.print(f"signed: {count} signatures now", markup=False), as_json=as_json)
 
 
 def run(
@@ -107,38 +175,60 @@ def run(
     identity: Identity = None,
     passphrase: AskPassphrase = False,
     signer: Signer = None,
+    signers_needed: SignersNeeded = None,
     allow_unsigned: AllowUnsigned = False,
     engine: Engine = None,
     threads: Threads = None,
+    revisions: Revisions = None,
+    no_revisions: NoRevisions = False,
+    allow_older: AllowOlder = False,
+    scrub: Scrub = False,
     quiet: Quiet = False,
     as_json: Json = False,
 ) -> None:
     """Open an artifact, run it on the inputs, and write the outputs."""
     with failures(as_json=as_json):
         from intact import pipeline
-        from intact.cli.passphrase import ask_passphrase
 
+        if revisions is not None and no_revisions:
+            raise UsageError("both --revisions and --no-revisions are given", hint="give one of them")
         pipeline.refuse_unwritable(output)  # before any work is done for it
-        if any(source.startswith("AGE-SECRET-KEY") for source in identity or ()):
-            raise UsageError("--identity was given a key itself, which others can see", hint="give the path of a file")
-        secret = ask_passphrase() if passphrase else None
         model = pipeline.open_model(
             artifact,
-            identity=pipeline.identities(identity or (), passphrase=secret),
-            signer=[pipeline.load_verifying_key(path) for path in signer or ()],
+            identity=identities(identity or (), passphrase=passphrase),
+            signer=pipeline.trusted(signer or (), signers_needed) or (),
             allow_unsigned=allow_unsigned,
             engines=engine,
             threads=threads,
+            scrub="in place" if scrub else False,
+            revisions=revisions or not no_revisions,
+            allow_older=allow_older,
         )
-        results = model.run(pipeline.read_npz(inputs))
+        results, repairs = _checked_run(model, pipeline.read_npz(inputs), scrub=scrub)
         pipeline.write_npz(output, results)
     facts = {
         "engine": model.engine,
         "profile": model.profile,
         "outputs": {name: list(value.shape) for name, value in results.items()},
         "output": str(output),
+        "repairs": repairs if scrub else None,
     }
     if not quiet or as_json:
         shapes = ", ".join(f"{name} {value.shape}" for name, value in results.items())
         line = f"ran on {model.engine} ({model.profile}): {shapes} -> {output}"
         show(facts, lambda: out.print(line, markup=False), as_json=as_json)
+
+
+def _checked_run(model: Model, feeds: dict[str, Any], *, scrub: bool) -> tuple[dict[str, Any], int]:
+    """Run until the memory had not changed meanwhile; also return how often it had."""
+    for repairs in range(MOST_REPAIRS):
+        before = len(model.repairs)
+        results = model.run(feeds)
+        if scrub:
+            model.scrub()
+        if len(model.repairs) == before:  # the look in the background may have been faster
+            return results, repairs
+    raise CheckFailed(
+        f"the weights in memory changed during each of {MOST_REPAIRS} runs",
+        hint="use another machine: its memory fails",
+    )

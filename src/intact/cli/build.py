@@ -11,14 +11,22 @@ import typer
 
 from intact.cli.console import err, failures, out, progress, show
 from intact.cli.options import (
+    AllowEngine,
+    ArtifactId,
     Calibrate,
+    Certificates,
     Engine,
     Json,
     MaxDrop,
+    MinimumRevision,
     NewPassphrase,
+    NotAfter,
+    NotBefore,
     Quiet,
     Recipient,
     Report,
+    Revises,
+    Revision,
     Sign,
     Source,
     Target,
@@ -37,12 +45,20 @@ def build(
     recipient: Recipient = None,
     passphrase: NewPassphrase = False,
     sign: Sign = None,
+    certificates: Certificates = None,
     report: Report = None,
     require_pass: Annotated[
         bool, typer.Option("--require-pass", help="Treat an inconclusive accuracy check as a failure.")
     ] = False,
     engine: Engine = None,
     threads: Threads = None,
+    not_before: NotBefore = None,
+    not_after: NotAfter = None,
+    allow_engine: AllowEngine = None,
+    minimum_revision: MinimumRevision = None,
+    revises: Revises = None,
+    artifact_id: ArtifactId = None,
+    revision: Revision = None,
     quiet: Quiet = False,
     as_json: Json = False,
 ) -> None:
@@ -61,7 +77,18 @@ def build(
         options: dict[str, Any] = {
             "recipe": None if recipe is None else pipeline.read_recipe(recipe),
             "recipients": pipeline.recipients(recipient or (), passphrase=secret),
-            "signer": None if sign is None else pipeline.load_signing_key(sign),
+            "signer": None if sign is None else pipeline.load_signing_key(sign, certificates),
+        }
+        options |= {
+            "policy": pipeline.Policy.of(
+                not_before=not_before,
+                not_after=not_after,
+                engines=allow_engine,
+                minimum_revision=minimum_revision,
+            ),
+            "revises": revises,
+            "artifact_id": artifact_id,
+            "revision": revision,
         }
         spec = pipeline.with_calibration(pipeline.read_source(source), calibrate)
         options |= {"max_drop": max_drop, "engines": engine, "threads": threads, "require_pass": require_pass}

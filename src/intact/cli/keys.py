@@ -22,11 +22,14 @@ def group() -> None:
 @app.command("new")
 def new(
     target: Annotated[Path, typer.Option("--out", help="Folder for the four key files.", show_default=False)],
+    post_quantum: Annotated[
+        bool, typer.Option("--post-quantum", help="The pair to open with is of ML-KEM-768 and X25519 together.")
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Make a key pair to open with (identity.key, identity.pub) and one to sign with (signing.key, signing.pub)."""
     with failures(as_json=as_json):
-        seal.new_keys(target)
+        seal.new_keys(target, post_quantum=post_quantum)
         names = ("identity.key", "identity.pub", "signing.key", "signing.pub")
         result = {"out": str(target), "recipient": (target / "identity.pub").read_text().strip(), "files": list(names)}
         show(result, lambda: out.print(f"wrote {', '.join(names)} to {target}", markup=False), as_json=as_json)

@@ -12,6 +12,7 @@ import typer
 from intact.cli.console import err, failures, out, progress, show
 from intact.cli.options import (
     Calibrate,
+    Certificates,
     Engine,
     Json,
     MaxDrop,
@@ -83,6 +84,7 @@ def tune(
     recipient: Recipient = None,
     passphrase: NewPassphrase = False,
     sign: Sign = None,
+    certificates: Certificates = None,
     report: Report = None,
     engine: Engine = None,
     threads: Threads = None,
@@ -107,7 +109,7 @@ def tune(
         options: dict[str, Any] = {
             "recipe": None if recipe is None else pipeline.read_recipe(recipe),
             "recipients": pipeline.recipients(recipient or (), passphrase=secret),
-            "signer": None if sign is None else pipeline.load_signing_key(sign),
+            "signer": None if sign is None else pipeline.load_signing_key(sign, certificates),
             "space": _space(width, group, method),
             "folder": target.with_suffix(".tuning") if folder is None else folder,
             "escalations": escalation,

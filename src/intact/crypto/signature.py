@@ -50,6 +50,15 @@ class VerifyingKey:
             key = serialization.load_pem_public_key(data)
         except (ValueError, UnsupportedAlgorithm):
             raise UsageError("no PEM public key found", hint=f"give the .pub file of {_KINDS}") from None
+        return cls.of(key)
+
+    @classmethod
+    def of(cls, key: object) -> VerifyingKey:
+        """Return `key` as one that signatures are checked with.
+
+        Raises:
+            UsageError: It is of another kind.
+        """
         if isinstance(key, Ed25519PublicKey) or (
             isinstance(key, ec.EllipticCurvePublicKey) and isinstance(key.curve, ec.SECP256R1)
         ):
@@ -65,6 +74,11 @@ class VerifyingKey:
         """SHA-256 of the DER SubjectPublicKeyInfo, in hex."""
         form = serialization.PublicFormat.SubjectPublicKeyInfo
         return sha256(self.key.public_bytes(serialization.Encoding.DER, form))
+
+    @property
+    def hint(self) -> str:
+        """SHA-256 of the PEM, in hex: what an OpenSSF model signature calls the key."""
+        return sha256(self.to_pem())
 
     def verify(self, signature: bytes, payload_type: str, payload: bytes) -> None:
         """Check that the holder of this key signed `payload` as a `payload_type`.

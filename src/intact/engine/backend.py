@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
+import numpy as np
 from numpy.typing import NDArray
 
 from intact.engine.spec import TensorSpec, check_inputs
@@ -25,9 +26,12 @@ class Options:
 
     Args:
         threads: Threads inside one session; None leaves it to the engine, which takes the physical cores.
+        in_place: Let the engine read weights where they lie rather than pack them for its kernels, so that what is
+            checked in memory is what is used. Slower.
     """
 
     threads: int | None = None
+    in_place: bool = False
 
     def __post_init__(self) -> None:
         if self.threads is not None and self.threads < 1:
@@ -44,6 +48,8 @@ class Session:
         inputs: What `run` takes.
         outputs: What `run` gives.
         execute: The engine's own call, on inputs already checked.
+        weights: The memory that the engine was handed for each tensor of the program; it may read that or copies of
+            its own. Empty where it is handed no memory.
     """
 
     engine: str
@@ -51,6 +57,7 @@ class Session:
     inputs: tuple[TensorSpec, ...]
     outputs: tuple[TensorSpec, ...]
     execute: Callable[[Arrays], dict[str, NDArray[Any]]] = field(repr=False)
+    weights: Mapping[str, NDArray[np.uint8]] = field(default_factory=dict, repr=False)
 
     @property
     def name(self) -> str:
@@ -87,18 +94,26 @@ class Backend:
         why_unavailable: Returns why it cannot be used on this host, or None where it can.
         load: Prepares a program in one of `variants`. Raises EngineError where it cannot.
         variants: Ways of running, the fastest first; a later one is for hosts where an earlier one does not conform.
+        prefers: The variants that are the fastest for this program, where that is another order.
         package: The distribution whose version identifies the engine, or None for this package itself.
         automatic: Whether it is tried when the caller names no engine.
         fragile: Whether it may crash the process, so that a model new to the host is tried in a child process first.
+        copies: Whether it keeps copies of its own of all weights, so that `Options.in_place` cannot be had.
     """
 
     name: str
     why_unavailable: Callable[[], str | None]
     load: Callable[[Program, Options, str], Session]
     variants: tuple[str, ...] = (DEFAULT,)
+    prefers: Callable[[Program], tuple[str, ...]] = lambda program: ()
     package: str | None = None
     automatic: bool = True
     fragile: bool = False
+    copies: bool = False
+
+    def ranked(self, program: Program) -> tuple[str, ...]:
+        """All variants, the one that should be fastest for `program` first."""
+        return tuple(dict.fromkeys((*self.prefers(program), *self.variants)))
 
 
 def unsigned_zeros(value: NDArray[Any]) -> NDArray[Any]:

@@ -33,6 +33,7 @@ PATIENCE_S: Final = 1.0
 """Timing stops after this many seconds, or `ROUNDS` rounds over the candidates, whichever comes first."""
 
 CONFORMS: Final = "conforms"
+COPIES: Final = "keeps copies of the weights, which no check of memory sees"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -122,6 +123,15 @@ def load(
     return Loaded(session=chosen, tried=tuple(tried))
 
 
+def reload(program: Program, session: Session, options: Options) -> Session:
+    """Load a program once more, on the engine and in the variant of `session`.
+
+    Raises:
+        EngineError: The engine cannot.
+    """
+    return get(session.engine).load(program, options, session.variant)
+
+
 def _candidates(engines: Sequence[str | Backend] | None) -> list[Backend]:
     if engines is None:
         return [backend for backend in find().values() if backend.automatic]
@@ -143,6 +153,7 @@ def _key(question: _Question, names: Sequence[str], sizes: Mapping[str, int] | N
         "host": fingerprint(describe()),
         "engines": sorted(names),
         "threads": question.options.threads,
+        "in_place": question.options.in_place,
         "sizes": dict(sizes or {}),
         "graph": hashlib.sha256(question.program.model).hexdigest(),
         "vectors": question.vectors.to_json(),
@@ -167,7 +178,7 @@ def _conforming(question: _Question, backends: Sequence[Backend], tried: list[Tr
         if reason:
             tried.append(Tried(name=backend.name, outcome=reason))
             continue
-        for variant in backend.variants:
+        for variant in backend.variants if question.options.in_place else backend.ranked(question.program):
             session = _attempt(question, backend, variant, tried, known=False)
             if session is not None:
                 yield session
@@ -177,6 +188,9 @@ def _conforming(question: _Question, backends: Sequence[Backend], tried: list[Tr
 def _attempt(question: _Question, backend: Backend, variant: str, tried: list[Tried], *, known: bool) -> Session | None:
     """Load and test one variant, and write down what came of it."""
     program, vectors, options = question.program, question.vectors, question.options
+    if options.in_place and backend.copies:
+        tried.append(Tried(name=backend.name, outcome=COPIES))
+        return None
     try:
         if backend.fragile and not known:
             trial.survive(backend, variant, program, vectors, options)

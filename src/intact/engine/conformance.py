@@ -119,6 +119,37 @@ def self_test(session: Session, vectors: Vectors) -> None:
                 )
 
 
+def digests(session: Session, vectors: Vectors) -> tuple[str, ...]:
+    """Return a digest of every output of every vector on a session, bit for bit, whatever the profile allows.
+
+    Raises:
+        EngineError: The engine failed.
+    """
+    return tuple(
+        found
+        for index, case in enumerate(vectors.cases)
+        for found in digest_run(
+            session, _inputs(session.inputs, vectors.spans, case.kind, case.sizes, vectors.seed, index)
+        )
+    )
+
+
+def digest_run(session: Session, inputs: Mapping[str, NDArray[Any]]) -> tuple[str, ...]:
+    """Return a digest of every output of a session on `inputs`, by name.
+
+    Raises:
+        EngineError: The engine failed.
+    """
+    return tuple(digest(value) for _, value in sorted(session.run(inputs).items()))
+
+
+def more_inputs(session: Session, vectors: Vectors, number: int) -> dict[str, NDArray[Any]]:
+    """Return inputs like those of one of the vectors, the kinds in turn, and unlike them for every `number` from 0."""
+    index = number % len(vectors.cases)
+    case = vectors.cases[index]
+    return _inputs(session.inputs, vectors.spans, case.kind, case.sizes, vectors.seed, len(vectors.cases) + number)
+
+
 def inputs_of(session: Session, vectors: Vectors, sizes: Mapping[str, int] | None = None) -> dict[str, NDArray[Any]]:
     """Return the first vector's inputs, or the like in the given sizes."""
     case = vectors.cases[0]

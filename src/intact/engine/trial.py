@@ -48,7 +48,13 @@ def survive(backend: Backend, variant: str, program: Program, vectors: Vectors, 
         CheckFailed: The engine does not conform.
         EngineError: The engine failed, crashed or did not finish.
     """
-    task = {"engine": backend.name, "variant": variant, "threads": options.threads, "vectors": vectors.to_json()}
+    task = {
+        "engine": backend.name,
+        "variant": variant,
+        "threads": options.threads,
+        "in_place": options.in_place,
+        "vectors": vectors.to_json(),
+    }
     head, model = json.dumps(task).encode(), program.to_proto().SerializeToString()
     answer = _ask(backend.name, SIZES.pack(len(head), len(model)) + head + model)
     if answer.get("outcome") == "failed check":
@@ -91,7 +97,7 @@ def child() -> None:
     head_size, model_size = SIZES.unpack(sys.stdin.buffer.read(SIZES.size))
     task = json.loads(sys.stdin.buffer.read(head_size))
     program = Program.from_proto(onnx.load_from_string(sys.stdin.buffer.read(model_size)))
-    vectors, options = Vectors.from_json(task["vectors"]), Options(threads=task["threads"])
+    vectors, options = Vectors.from_json(task["vectors"]), Options(threads=task["threads"], in_place=task["in_place"])
     answer = {"outcome": "conforms"}
     try:
         attempt(get(task["engine"]), task["variant"], program, vectors, options)

@@ -12,6 +12,7 @@ from intact import engine, seal
 from intact.compress.encodings import Encoding
 from intact.errors import IntegrityError
 from intact.graph.view import Port
+from intact.pipeline import evidence, lineage
 
 if TYPE_CHECKING:
     from intact.pipeline.building import Built
@@ -20,10 +21,13 @@ HEADER_VERSION = 1
 
 
 def payload(built: Built) -> seal.Payload:
-    """Return all that goes into the artifact of `built`."""
-    return seal.Payload(
-        program=built.program, header=_header(built), card=_card(built), lineage=built.lineage, stored=built.stored
-    )
+    """Return all that goes into the artifact of `built`; the salt of the calibration data is new each time."""
+    header, about = _header(built), built.lineage
+    if built.data_digest is not None:
+        salt = evidence.fresh_salt()
+        header[evidence.FIELD] = evidence.field(salt)
+        about = lineage.with_calibration(about, evidence.salted(built.data_digest, salt))
+    return seal.Payload(program=built.program, header=header, card=_card(built), lineage=about, stored=built.stored)
 
 
 def profile(built: Built) -> str:

@@ -15,18 +15,20 @@ from intact.compress.check import Outcome, Verdict, compare
 from intact.compress.encodings import Encoding
 from intact.compress.plan import Plan
 from intact.compress.recipe import Recipe
+from intact.crypto import Secret
 from intact.errors import CheckFailed, IntactError, UsageError
 from intact.graph.program import Program
 from intact.graph.run import Runner
 from intact.graph.view import Port
-from intact.pipeline import artifact, lineage, summary
+from intact.pipeline import artifact, evidence, lineage, summary
 from intact.pipeline.agreement import Agreement, agree, pool, worst
 from intact.pipeline.drafting import Draft, draft
 from intact.pipeline.float_checks import refuse_changed, rows_are_apart
 from intact.pipeline.layers import LayerFacts, costs, describe
 from intact.pipeline.options import Options, Progress, silent
-from intact.pipeline.predict import Predictor
+from intact.pipeline.predict import Predictor, cut
 from intact.pipeline.spec import Evaluate, Spec
+from intact.pipeline.terms import Terms, settle
 
 Array = NDArray[Any]
 
@@ -34,6 +36,8 @@ LAYER_ROWS = 64
 """Calibration rows on which layers are measured."""
 AGREEMENT_ROWS = 512
 """Calibration rows on which float and integer outputs are compared."""
+AGREEMENT_BATCH = 32
+"""So many at a time, where rows may be cut."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,7 +61,8 @@ class Built:
         layers: Facts of each quantized layer.
         float_bytes: Size of the float graph and its weights.
         source_sha256: Digest of the float model.
-        lineage: in-toto statement.
+        lineage: in-toto statement; writing adds a salted digest of the calibration data.
+        data_digest: Digest of the calibration data, not salted yet; None without such data.
         manifest: The artifact written, if any.
         path: Where it lies.
         signed: Whether it is signed.
@@ -79,6 +84,7 @@ class Built:
     float_bytes: int
     source_sha256: str
     lineage: Mapping[str, Any]
+    data_digest: Secret | None = None
     manifest: seal.Manifest | None = None
     path: Path | None = None
     signed: bool = False
@@ -123,11 +129,15 @@ def build(
     recipe: Recipe | None = None,
     max_drop: float = 0.005,
     recipients: Sequence[seal.Recipient] = (),
-    signer: seal.SigningKey | None = None,
+    signer: seal.Signer | None = None,
     engines: Sequence[str] | None = None,
     threads: int | None = None,
     measure_costs: bool = False,
     require_pass: bool = False,
+    policy: seal.Policy | None = None,
+    revises: Path | str | None = None,
+    artifact_id: str | None = None,
+    revision: int | None = None,
     progress: Progress = silent,
     drafted: Draft | None = None,
 ) -> Built:
@@ -144,6 +154,10 @@ def build(
         threads: Threads of the engine; it chooses where it is None.
         measure_costs: Measure what each layer costs even if the check passes.
         require_pass: Refuse an inconclusive or missing check too.
+        policy: Limits on the use of the artifact; none where it is None.
+        revises: The artifact that this one is the next revision of; `signer` must have signed it.
+        artifact_id: Identity of the artifact that this is a revision of, where that one is not at hand.
+        revision: Number of the revision; where it is None, 1, or one more than that of `revises`.
         progress: Called with (stage, done, total).
         drafted: The integers, where training made them already; `recipe` is not looked at then.
 
@@ -164,11 +178,19 @@ def build(
     if recipe is not None and not isinstance(recipe, Recipe):
         raise UsageError(f"the recipe is a {type(recipe).__name__}, not an intact.Recipe", hint="intact.Recipe(...)")
     _refuse_texts(recipients, signer)
-    names = None if engines is None else tuple(engines)
+    terms = settle(
+        policy,
+        revises=None if revises is None else Path(revises),
+        artifact=artifact_id,
+        revision=revision,
+        signer=signer,
+    )
+    names = terms.engines(engines)
     options = Options(max_drop=max_drop, threads=threads, engines=names, measure_costs=measure_costs, progress=progress)
-    built = _finish(spec, drafted or draft(spec, recipe or Recipe(), progress), options)
+    made = drafted or draft(spec, recipe or Recipe(), progress)
+    built = _finish(spec, made, options, by_recipe=drafted is None)
     _refuse_failed(built, require_pass=require_pass)
-    return built if target is None else _write(built, target, recipients, signer)
+    return built if target is None else _write(built, target, recipients, signer, terms)
 
 
 def _refuse_texts(recipients: Sequence[Any], signer: Any) -> None:
@@ -178,7 +200,7 @@ def _refuse_texts(recipients: Sequence[Any], signer: Any) -> None:
             raise UsageError(
                 f"a recipient is a {type(recipient).__name__}, not a key", hint="intact.load_recipient(...)"
             )
-    if signer is not None and not isinstance(signer, seal.SigningKey):
+    if signer is not None and not isinstance(signer, seal.SigningKey | seal.CertifiedKey):
         raise UsageError(f"the signer is a {type(signer).__name__}, not a key", hint="intact.load_signing_key(...)")
 
 
@@ -213,7 +235,7 @@ class OverBudget(CheckFailed):
         self.built = built
 
 
-def _finish(spec: Spec, made: Draft, options: Options) -> Built:
+def _finish(spec: Spec, made: Draft, options: Options, *, by_recipe: bool) -> Built:
     """Choose an engine that conforms, check the accuracy, and measure the layers."""
     graph = made.plan.graph
     vectors = engine.make_vectors(made.program, made.profile, made.plan.recipe.seed, ranges=made.ranges())
@@ -224,7 +246,7 @@ def _finish(spec: Spec, made: Draft, options: Options) -> Built:
     options.progress("engines", 1, 1)
     source, outputs = Runner(made.source), tuple(port.name for port in graph.outputs)
     synthetic = engine.inputs_of(loaded.session, vectors, _three_rows(graph.inputs))
-    refuse_changed(source, Runner(graph), made.some_rows(LAYER_ROWS) or synthetic)
+    refuse_changed(source, Runner(graph, packs=False), made.some_rows(LAYER_ROWS) or synthetic)
     apart = rows_are_apart(source, graph.inputs, synthetic)
     reference = Predictor(
         inputs=graph.inputs,
@@ -246,7 +268,7 @@ def _finish(spec: Spec, made: Draft, options: Options) -> Built:
         integer=integer,
         rows_apart=apart,
         verdict=verdict,
-        agreement=_agreement(reference, integer, made.data),
+        agreement=_agreement(reference, integer, made.data, AGREEMENT_BATCH if apart else 0),
         layers=_layers(made, measure_costs=options.measure_costs or _failed(verdict), progress=options.progress),
         float_bytes=made.float_bytes,
         source_sha256=made.source_sha256,
@@ -256,7 +278,9 @@ def _finish(spec: Spec, made: Draft, options: Options) -> Built:
             source_sha256=made.source_sha256,
             recipe=made.plan.recipe.to_json(),
             accuracy=None if verdict is None else asdict(verdict),
+            by_recipe=by_recipe,
         ),
+        data_digest=evidence.digest(made.data) if made.data else None,
     )
 
 
@@ -306,11 +330,13 @@ def _failed(verdict: Verdict | None) -> bool:
     return verdict is not None and verdict.outcome == Outcome.FAIL
 
 
-def _agreement(reference: Predictor, integer: Predictor, data: Sequence[Mapping[str, Array]]) -> Agreement | None:
-    """Agreement of the output that agrees least, over the calibration data, at most `AGREEMENT_ROWS` rows."""
+def _agreement(
+    reference: Predictor, integer: Predictor, data: Sequence[Mapping[str, Array]], batch: int
+) -> Agreement | None:
+    """Agreement of the output that agrees least, over at most `AGREEMENT_ROWS` rows of data, cut where `batch` is."""
     found: dict[str, list[Agreement]] = {name: [] for name in reference.outputs}
     rows = 0
-    for piece in data:
+    for piece in (part for whole in data for part in cut(whole, batch)):
         some = {name: value[: AGREEMENT_ROWS - rows] for name, value in piece.items()}
         rows += row_count(some)
         before, after = reference.run(some), integer.run(some)
@@ -322,6 +348,11 @@ def _agreement(reference: Predictor, integer: Predictor, data: Sequence[Mapping[
     return worst([agreement for agreement in pooled if agreement is not None])
 
 
-def _write(built: Built, target: Path, recipients: Sequence[seal.Recipient], signer: seal.SigningKey | None) -> Built:
-    manifest = seal.write(artifact.payload(built), target, recipients=recipients, signer=signer)
+def _write(
+    built: Built, target: Path, recipients: Sequence[seal.Recipient], signer: seal.Signer | None, terms: Terms
+) -> Built:
+    payload = replace(artifact.payload(built), policy=terms.policy)
+    manifest = seal.write(
+        payload, target, recipients=recipients, signer=signer, artifact=terms.artifact, revision=terms.revision
+    )
     return replace(built, manifest=manifest, path=target, signed=signer is not None)

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-import onnx
 from numpy.typing import NDArray
 
-from intact.compress.calibrate import Statistics, calibrate, check_data, row_count
+from intact.compress.calibrate import Statistics, calibrate, row_count
 from intact.compress.emit import Emission, emit
 from intact.compress.encodings import Encoding, choose_encodings
 from intact.compress.equalize import equalize
@@ -20,11 +18,10 @@ from intact.compress.sequence import solve_layers
 from intact.errors import UsageError
 from intact.graph.normalise import normalise
 from intact.graph.program import Program
-from intact.graph.run import is_batched
 from intact.graph.view import Graph
+from intact.pipeline import evidence, lineage
 from intact.pipeline.options import Progress
-from intact.pipeline.predict import batch_size, cut
-from intact.pipeline.spec import Spec, as_pieces
+from intact.pipeline.spec import Spec
 
 Array = NDArray[Any]
 
@@ -45,7 +42,7 @@ class Draft:
         program: The same, split for an engine.
     """
 
-    source: onnx.ModelProto
+    source: Program
     source_sha256: str
     float_bytes: int
     plan: Plan
@@ -87,8 +84,8 @@ def draft(spec: Spec, recipe: Recipe, progress: Progress) -> Draft:
         UsageError: The recipe does not fit the model, or calibration data are missing.
     """
     progress("capture", 0, 1)
-    proto = spec.proto()
-    graph = normalise(proto)
+    source, digest = _source(spec)
+    graph = normalise(source)
     progress("capture", 1, 1)
     made = plan(graph, recipe)
     data = _calibration(spec, graph, made)
@@ -99,24 +96,28 @@ def draft(spec: Spec, recipe: Recipe, progress: Progress) -> Draft:
     solutions = solve_layers(made, encodings, data, progress=lambda done, total: progress("solve", done, total))
     emission = emit(made, encodings, solutions)
     return Draft(
-        source=proto,
-        source_sha256=hashlib.sha256(proto.SerializeToString(deterministic=True)).hexdigest(),
-        float_bytes=Program.from_proto(proto).size_bytes,
+        source=source,
+        source_sha256=digest,
+        float_bytes=source.size_bytes,
         plan=made,
         data=data,
         statistics=statistics,
         encodings=encodings,
         emission=emission,
-        program=Program.from_proto(emission.graph.to_proto()),
+        program=Program.from_graph(emission.graph),
     )
+
+
+def _source(spec: Spec) -> tuple[Program, str]:
+    """The float model and its digest; the one copy of its weights is the program's."""
+    program = Program.from_proto(spec.proto())
+    return program, lineage.float_digest(program)
 
 
 def _calibration(spec: Spec, graph: Graph, made: Plan) -> list[dict[str, Array]]:
     """The calibration data, checked; nothing where there are none and none are needed."""
     if spec.calibration is not None:
-        pieces = as_pieces(spec.calibration, [port.name for port in graph.inputs])
-        fixed = 0 if is_batched(graph.inputs) else batch_size(graph.inputs)
-        return [check_data(graph.inputs, part) for piece in pieces for part in cut(piece, fixed)]
+        return evidence.pieces_of(spec.calibration, graph.inputs)
     if made.coded:
         raise UsageError(
             "static activation ranges need calibration data, and none were given",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from intact import seal
@@ -22,8 +22,8 @@ class Keys:
 
     identity: seal.Identity
     recipient: seal.Recipient
-    signer: seal.SigningKey
-    verifier: seal.VerifyingKey
+    signer: seal.Signer
+    verifier: seal.Leaf
 
 
 def new_keys(out: Path | str) -> Keys:
@@ -42,10 +42,28 @@ def new_keys(out: Path | str) -> Keys:
     )
 
 
-def recipients(sources: Sequence[Path | str], *, passphrase: str | None = None) -> list[seal.Recipient]:
-    """Read recipients from files or texts; a passphrase must be the only one (age allows no other beside it)."""
-    found = [seal.load_recipient(source) for source in sources]
-    return found if passphrase is None else [*found, seal.passphrase_recipient(passphrase)]
+def trusted(sources: Sequence[Path | str], needed: int | None = None) -> seal.Trust | None:
+    """Read whose signatures are accepted from files; None where there are none.
+
+    Args:
+        sources: Public keys, or certificates of authorities.
+        needed: How many of them must have signed; one where it is None.
+
+    Raises:
+        UsageError: A file cannot be read, one is named twice, or more are needed than are named.
+    """
+    leaves = [seal.load_verifying_key(source) for source in sources]
+    if not leaves and needed is None:
+        return None
+    return seal.threshold(needed or 1, *leaves)
+
+
+def recipients(
+    sources: Sequence[Path | str], *, passphrase: str | None = None, label: str = ""
+) -> list[seal.Recipient]:
+    """Read recipients from files or texts, a passphrase beside them; all of them get the label."""
+    found = [replace(seal.load_recipient(source), label=label) for source in sources]
+    return found if passphrase is None else [*found, seal.passphrase_recipient(passphrase, label=label)]
 
 
 def identities(sources: Sequence[Path | str], *, passphrase: str | None = None) -> list[seal.Identity]:

@@ -15,6 +15,7 @@ from intact.compress.encodings import Encoding, choose_encodings
 from intact.compress.plan import Plan, plan
 from intact.compress.recipe import Override
 from intact.compress.sequence import solve_layers, still_good
+from intact.graph.portions import Portions
 from intact.graph.run import Runner
 from intact.numbers import Affine
 
@@ -101,24 +102,25 @@ def _output_noise(
     outputs = [step.outputs[0] for step in made.layers]
     coded = [name for name in outputs if name in made.coded]
     plain = [name for name in outputs if name not in made.coded]
-    reference = Runner(made.graph, fetch=outputs)(data)
-    integer = Runner(emission.graph, fetch=[f"{name}_q" for name in coded] + plain)(data)
-    found = {}
-    for name in outputs:
-        encoding = encodings.get(name)
-        value = integer[name] if name in plain or encoding is None else _decode(integer[f"{name}_q"], encoding)
-        found[name] = sqnr_db(reference[name], value)
-    return found
+    reference = Portions(Runner(made.graph, fetch=outputs, packs=False), made.graph.inputs)
+    integer = Runner(emission.graph, fetch=[f"{name}_q" for name in coded] + plain, packs=False)
+    power, noise = dict.fromkeys(outputs, 0.0), dict.fromkeys(outputs, 0.0)
+    for portion in reference.run(data):
+        values = integer(portion.feeds)
+        for name in outputs:
+            signal = portion.values[name]
+            value = values[name] if name in plain else _decode(values[f"{name}_q"], encodings[name])
+            power[name] += float(np.square(signal, dtype=np.float64).sum())
+            noise[name] += float(np.square(signal.astype(np.float64) - value).sum())
+    return {name: decibels(power[name], noise[name]) for name in outputs}
 
 
 def _decode(codes: Array, encoding: Encoding) -> Array:
     return np.asarray((codes.astype(np.float32) - encoding.zero_point) * np.float32(encoding.scale))
 
 
-def sqnr_db(signal: Array, other: Array) -> float:
-    """Signal power over the power of the difference, in decibels, at most 200."""
-    power = float(np.mean(np.square(signal, dtype=np.float64)))
-    noise = float(np.mean(np.square(signal.astype(np.float64) - other)))
+def decibels(power: float, noise: float) -> float:
+    """Signal power over noise power, at most 200 dB."""
     return min(200.0, 10.0 * float(np.log10(max(power, 1e-300) / max(noise, 1e-300))))
 
 

@@ -15,7 +15,7 @@ from intact.pipeline.spec import as_arrays
 Array = NDArray[Any]
 Run = Callable[[Mapping[str, Array]], Mapping[str, Array]]
 
-MAX_BATCH = 256
+MAX_BATCH = 64
 """Rows given to an engine at a time; larger calls are cut, which cannot change a row's result."""
 
 

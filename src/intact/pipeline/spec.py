@@ -18,10 +18,14 @@ from numpy.typing import NDArray
 from intact.errors import DataError, IntactError, ModelError, UsageError
 from intact.graph.capture import DynamicAxes, capture
 from intact.graph.load import load
+from intact.scan import scan
 
 Array = NDArray[Any]
 Predict = Callable[[Any], Any]
 Evaluate = Callable[[Predict], Any]
+
+ONNX, UNKNOWN = "ONNX", "unknown"
+"""Formats of a scan: what a model file must be, and what is nothing that a scan knows."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,7 +69,7 @@ class Spec:
         if isinstance(self.model, onnx.ModelProto):
             return load(self.model.SerializeToString())
         if isinstance(self.model, str | Path):
-            return load(Path(self.model))
+            return load(let_through(Path(self.model)))
         if isinstance(self.model, bytes):
             return load(self.model)
         if not callable(getattr(self.model, "forward", None)):
@@ -79,6 +83,24 @@ class Spec:
         return load(
             capture(self.model, as_arrays(self.inputs, names), dynamic_axes=self.dynamic_axes).SerializeToString()
         )
+
+
+def let_through(path: Path) -> Path:
+    """Return `path` unless the allow-list refuses it; what is of no known format `load` refuses itself.
+
+    Raises:
+        ModelError: It carries code, is of another format than ONNX, or refers to files outside its folder.
+    """
+    if not path.is_file():
+        return path
+    (found,) = scan(path).files
+    why = next((finding for finding in found.findings if finding.kind != "unknown"), None)
+    if why is not None:
+        inside = f"{why.inside}: " if why.inside else ""
+        raise ModelError(f"'{path}' is not read: {inside}{why.told}", hint="intact scan says more; export to ONNX")
+    if found.format not in (ONNX, UNKNOWN):
+        raise ModelError(f"'{path}' is {found.format}, not an ONNX model", hint="export the model to ONNX")
+    return path
 
 
 def _forward_names(module: Any) -> list[str]:
@@ -144,8 +166,8 @@ def read_source(text: str) -> Spec:
     path, separator, name = text.rpartition(":")
     if separator and path.endswith(".py"):
         return _call(Path(path), name)
-    if text.endswith(".onnx"):
-        return Spec(model=Path(text), name=Path(text).stem)
+    if text.endswith(".onnx") or (Path(text).is_file() and not text.endswith(".py")):
+        return Spec(model=let_through(Path(text)), name=Path(text).stem)
     raise UsageError(
         f"source '{text}' is neither x.onnx nor file.py:name", hint="for example: intact build model.py:spec"
     )

@@ -72,7 +72,7 @@ def _sessions(built: Built, threads: int | None) -> dict[tuple[str, str], Sessio
             continue
         for kind, program in programs.items():
             try:
-                found[name, kind] = backend.load(program, options, backend.variants[0])
+                found[name, kind] = backend.load(program, options, backend.ranked(program)[0])
             except EngineError:
                 continue  # an engine that cannot take this model has no time to show; the choice says why
     return found

@@ -138,5 +138,5 @@ def _artifact(built: Built) -> Artifact | None:
         artifact_id=built.manifest.artifact,
         digest=lineage.digest(built.program),
         recipients=found.recipients,
-        signer=found.signed_by,
+        signer=", ".join(found.signed_by) or None,
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from intact.crypto import Secret, derive
+from intact.crypto import Secret, blake3, derive
 from intact.wire import encode
 
 
@@ -14,7 +14,7 @@ class Keyring:
     """The keys of one revision of one artifact.
 
     Args:
-        data_key: What keys.age holds: 32 uniform bytes.
+        data_key: What keys.json holds: 32 uniform bytes.
         artifact: Identity of the artifact, 32 hex digits.
         revision: Its revision.
     """
@@ -32,6 +32,10 @@ class Keyring:
     def header(self) -> Secret:
         """Key of header.enc."""
         return derive(self.data_key, "header", self._place())
+
+    def recipients(self, entries: bytes) -> Secret:
+        """Return what authenticates the recipients of keys.json, given as canonical JSON."""
+        return derive(self.data_key, "recipients", self._place(entries=blake3(entries)))
 
     def tensors(self, kinds: Iterable[tuple[str, Sequence[int]]]) -> list[Secret]:
         """Return the key of each tensor, for (dtype, shape) in file order; another place, type or shape has another."""

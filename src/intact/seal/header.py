@@ -27,7 +27,7 @@ class TensorSpec:
         name: Name of the initializer in the graph.
         dtype: Type of its elements, one of `layout.TENSOR_DTYPES`.
         shape: Its extents.
-        sha256: Digest of its bytes, before they are stored in a form. Opening need not check it: the signed ciphertext
+        blake3: Digest of its bytes, before they are stored in a form. Opening need not check it: the signed ciphertext
             and the committed key leave one plaintext only. It is there to compare two builds, and to rekey, without
             trust in between.
         form: How it is stored: "raw", or a form of `intact.numbers.storage`.
@@ -37,7 +37,7 @@ class TensorSpec:
     name: str
     dtype: str
     shape: tuple[int, ...]
-    sha256: str
+    blake3: str
     form: str
     parameters: Mapping[str, int]
 
@@ -74,14 +74,16 @@ class Header:
     Args:
         tensors: In file order; number i describes tensor i of weights.safetensors.
         metadata: Private metadata.
-        card_sha256: Digest of the canonical card, so that an unsigned artifact's card is bound to its key too.
-        lineage_sha256: Digest of lineage.json, likewise.
+        card_blake3: Digest of the canonical card, so that an unsigned artifact's card is bound to its key too.
+        lineage_blake3: Digest of lineage.json, likewise.
+        policy_blake3: Digest of the canonical policy, likewise.
     """
 
     tensors: tuple[TensorSpec, ...]
     metadata: Mapping[str, Any]
-    card_sha256: str
-    lineage_sha256: str
+    card_blake3: str
+    lineage_blake3: str
+    policy_blake3: str
 
     def to_bytes(self, graph: bytes) -> bytes:
         """Return the canonical JSON of this record, a line feed, and `graph`, as a frame where that is smaller.

@@ -8,10 +8,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
-from intact.crypto import SigningKey, VerifyingKey
+from intact.crypto import Authority, CertifiedKey, SigningKey, VerifyingKey
+from intact.crypto.certificates import PEM_MARK
 from intact.errors import UsageError
 from intact.seal.recipient import Identity, Recipient
-from intact.seal.recipients import kinds, x25519
+from intact.seal.recipients import hybrid, kinds, x25519
 
 IDENTITY: Final = "identity.key"
 RECIPIENT: Final = "identity.pub"
@@ -20,20 +21,25 @@ VERIFYING: Final = "signing.pub"
 _LIMIT_BYTES: Final = 2**16
 
 
-def new_keys(out: Path) -> None:
+def new_keys(out: Path, *, post_quantum: bool = False) -> None:
     """Make a pair of keys to open with and a pair to sign with.
 
     Writes identity.key (age X25519, as age-keygen writes it), identity.pub, signing.key (Ed25519, PEM PKCS #8) and
     signing.pub into `out`, which is made if it is not there. The private ones have mode 0600 from their first byte on.
     All four are written or none.
 
+    Args:
+        out: The folder.
+        post_quantum: Make the pair to open with one of ML-KEM-768 and X25519 together.
+
     Raises:
         UsageError: One of the files exists already, or the system refuses to write.
     """
-    pair, signer = x25519.generate(), SigningKey.generate()
-    public = pair.recipient.public
+    pair, signer = (hybrid if post_quantum else x25519).generate(), SigningKey.generate()
+    public, private = pair.recipient.public, pair.identity.secret
+    assert private is not None  # a generated key is held here
     files = {
-        IDENTITY: b"# public key: %b\n%b\n" % (public.encode(), pair.identity.secret.value),
+        IDENTITY: b"# public key: %b\n%b\n" % (public.encode(), private.value),
         RECIPIENT: public.encode() + b"\n",
         SIGNING: signer.to_pem(),
         VERIFYING: signer.verifying_key.to_pem(),
@@ -55,9 +61,9 @@ def load_identity(source: Path | str) -> Identity:
     Raises:
         UsageError: The file cannot be read, or holds no private key of a known kind.
     """
-    for line in _lines(source):
+    for text in _texts(source):
         for kind in kinds():
-            if (identity := kind.parse_identity(line)) is not None:
+            if (identity := kind.parse_identity(text)) is not None:
                 return identity
     raise UsageError(_missing(source, "private key to open with"), hint="give an identity.key")
 
@@ -68,29 +74,35 @@ def load_recipient(source: Path | str) -> Recipient:
     Raises:
         UsageError: The file cannot be read, or holds no public key of a known kind.
     """
-    for line in _lines(source):
+    for text in _texts(source):
         for kind in kinds():
-            if (recipient := kind.parse_recipient(line)) is not None:
+            if (recipient := kind.parse_recipient(text)) is not None:
                 return recipient
     raise UsageError(_missing(source, "public key to seal for"), hint="give an identity.pub")
 
 
-def load_signing_key(path: Path | str) -> SigningKey:
+def load_signing_key(path: Path | str, certificates: Path | str | None = None) -> SigningKey | CertifiedKey:
     """Read an Ed25519 or ECDSA P-256 private key in PEM.
 
-    Raises:
-        UsageError: The file cannot be read, or holds no such key.
-    """
-    return SigningKey.from_pem(_read(Path(path)))
-
-
-def load_verifying_key(path: Path | str) -> VerifyingKey:
-    """Read an Ed25519 or ECDSA P-256 public key in PEM.
+    Args:
+        path: File of the key.
+        certificates: File of its certificate, and of those that lead on to an authority, in PEM; None for a bare key.
 
     Raises:
-        UsageError: The file cannot be read, or holds no such key.
+        UsageError: A file cannot be read, holds no such key or certificates, or they do not fit.
     """
-    return VerifyingKey.from_pem(_read(Path(path)))
+    key = SigningKey.from_pem(_read(Path(path)))
+    return key if certificates is None else CertifiedKey.from_pem(key, _read(Path(certificates)))
+
+
+def load_verifying_key(path: Path | str) -> VerifyingKey | Authority:
+    """Read who is trusted to sign: an Ed25519 or ECDSA P-256 public key, or certificates of an authority, in PEM.
+
+    Raises:
+        UsageError: The file cannot be read, or holds neither.
+    """
+    data = _read(Path(path))
+    return Authority.from_pem(data) if PEM_MARK in data else VerifyingKey.from_pem(data)
 
 
 @contextmanager
@@ -116,14 +128,20 @@ def _write_new(path: Path, content: bytes, mode: int, written: list[Path]) -> No
         os.fsync(descriptor)
 
 
-def _lines(source: Path | str) -> list[str]:
-    """Return the lines of a key file, or of `source` itself when it is the text of a key."""
+def _texts(source: Path | str) -> list[str]:
+    """Return what in a key file may be a key: each line, and all of it; or `source` itself where it is one."""
     if isinstance(source, str) and _is_key(source.strip()):
         return [source.strip()]
     try:
-        return [line.strip() for line in _read(Path(source)).decode().splitlines()]
+        text = _read(Path(source)).decode().strip()
     except UnicodeDecodeError:
         raise UsageError(f"{str(source)!a} is not a text file") from None
+    return [*(line.strip() for line in text.splitlines()), text]
+
+
+def shows_private_key(text: str) -> bool:
+    """Whether `text` begins like a private key, which nobody should see on a command line."""
+    return any(kind.private_prefix and text.strip().startswith(kind.private_prefix) for kind in kinds())
 
 
 def _is_key(text: str) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 import struct
 from collections.abc import Iterator, Sequence
 from typing import Any, Final
@@ -19,8 +20,9 @@ MANIFEST: Final = "manifest.json"
 LINEAGE: Final = "lineage.json"
 HEADER_SEALED: Final = "header.enc"
 HEADER_PLAIN: Final = "header.bin"
-KEYS: Final = "keys.age"
+KEYS: Final = "keys.json"
 SIGNATURE: Final = "model.sig"
+COUNTERSIGNATURES: Final = "countersignatures.json"
 
 LIMITS: Final = {
     WEIGHTS: 2**42,
@@ -30,8 +32,14 @@ LIMITS: Final = {
     HEADER_PLAIN: 2**31,
     KEYS: 2**20,
     SIGNATURE: 2**16,
+    COUNTERSIGNATURES: 2**20,
 }
 """Every file an artifact may hold, with the most bytes it may have."""
+
+SIGNATURES: Final = (SIGNATURE, COUNTERSIGNATURES)
+UNSIGNED: Final = frozenset({KEYS, SIGNATURE, COUNTERSIGNATURES})
+"""Files that no signature covers."""
+MOST_COUNTERSIGNATURES: Final = 15
 
 MAX_TENSORS: Final = 2**16
 MAX_RANK: Final = 32
@@ -62,6 +70,14 @@ NIBBLES: Final = {"I4": np.dtype(ml_dtypes.int4), "U4": np.dtype(ml_dtypes.uint4
 
 TENSOR_DTYPES: Final = {**DTYPES, **NIBBLES}
 """Every type that a tensor may have before it is stored."""
+
+
+_HEX_256 = re.compile(r"[0-9a-f]{64}")
+
+
+def is_digest(text: object) -> bool:
+    """Whether `text` is a digest of 256 bits: 64 lower-case hex digits."""
+    return isinstance(text, str) and _HEX_256.fullmatch(text) is not None
 
 
 def dtype_name(dtype: np.dtype[Any]) -> str | None:

@@ -7,8 +7,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from intact.errors import IntegrityError
+from intact.errors import IntegrityError, UsageError
 from intact.seal import layout
+from intact.seal.policy import Policy
 from intact.wire import decode, encode, from_json, to_json
 
 FORMAT: Final = 1
@@ -21,10 +22,10 @@ _HEX_256 = re.compile(r"[0-9a-f]{64}")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Blob:
-    """Size and SHA-256 of a file, as it lies on disk."""
+    """Size and BLAKE3 of a file, as it lies on disk."""
 
     size: int
-    sha256: str
+    blake3: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,7 +35,7 @@ class Entry:
     Args:
         dtype: safetensors type; "U8" for ciphertext, and for a tensor stored in another form than raw.
         shape: Extents; (size,) for these.
-        segments: SHA-256 of each `layout.segments` piece, in order.
+        segments: BLAKE3 of each `layout.segments` piece, in order.
     """
 
     dtype: str
@@ -61,6 +62,7 @@ class Manifest:
         lineage: lineage.json.
         tensors: The tensors in file order.
         card: Public metadata.
+        policy: Limits on its use.
     """
 
     format: int
@@ -72,6 +74,7 @@ class Manifest:
     lineage: Blob
     tensors: tuple[Entry, ...]
     card: Mapping[str, Any]
+    policy: Policy
 
     @property
     def sealed(self) -> bool:
@@ -106,7 +109,10 @@ class Manifest:
                 f"manifest.json is of format {version!a:.40}, this version reads format {FORMAT}",
                 hint="open the artifact with the version of intact that wrote it",
             )
-        manifest = from_json(cls, value, where=layout.MANIFEST)
+        try:
+            manifest = from_json(cls, value, where=layout.MANIFEST)
+        except UsageError as error:  # the policy checks itself
+            raise IntegrityError(f"{layout.MANIFEST}: {error.message}") from None
         _check(manifest)
         return manifest
 
@@ -122,11 +128,13 @@ def _check(manifest: Manifest) -> None:
         raise IntegrityError(f"manifest.json names suite {manifest.suite!a:.40}, which format {FORMAT} does not have")
     if not is_artifact_id(manifest.artifact) or manifest.revision < 1:
         raise IntegrityError("manifest.json has an impossible artifact id or revision")
+    if (manifest.policy.minimum_revision or 1) > manifest.revision:
+        raise IntegrityError("manifest.json withdraws its own revision")
     if manifest.sealed != (manifest.key_commitment is not None):
         raise IntegrityError("manifest.json has a key commitment and a suite that do not fit")
     if len(manifest.tensors) > layout.MAX_TENSORS:
         raise IntegrityError(f"manifest.json has {len(manifest.tensors)} tensors, at most {layout.MAX_TENSORS} allowed")
-    digests = [manifest.header.sha256, manifest.lineage.sha256, manifest.key_commitment or "0" * 64]
+    digests = [manifest.header.blake3, manifest.lineage.blake3, manifest.key_commitment or "0" * 64]
     for number, entry in enumerate(manifest.tensors):
         size = layout.nbytes(entry.dtype, entry.shape, f"tensor {number} in manifest.json")
         if entry.dtype in layout.NIBBLES:

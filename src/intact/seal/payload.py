@@ -8,6 +8,8 @@ from typing import Any
 
 from intact.errors import UsageError
 from intact.graph import Program
+from intact.seal.policy import NO_LIMITS, Policy
+from intact.seal.source import Source
 from intact.seal.tensors import StoredTensor
 
 
@@ -21,6 +23,8 @@ class Payload:
         card: Public metadata as JSON: anyone can read it.
         lineage: in-toto statement as JSON: where the integers came from. Anyone can read it.
         stored: The program's tensors as `store` gives them, where it was called before; it takes a while.
+        policy: Limits on its use. Anyone can read them.
+        source: Where it was read from; None for what was not read from an artifact.
     """
 
     program: Program
@@ -28,6 +32,8 @@ class Payload:
     card: Mapping[str, Any]
     lineage: Mapping[str, Any]
     stored: Sequence[StoredTensor] | None = None
+    policy: Policy = NO_LIMITS
+    source: Source | None = None
 
     def __post_init__(self) -> None:
         for name in ("header", "card", "lineage"):

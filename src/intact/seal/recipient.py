@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Final
 
-from intact.crypto import Secret
+from intact.crypto import Secret, blake3
+from intact.errors import UsageError
+
+MAX_LABEL_CHARS: Final = 64
+ID_CHARS: Final = 32
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -15,12 +20,29 @@ class Recipient:
     Args:
         kind: Name of the kind.
         public: What may be shown of it; empty for a passphrase.
-        secret: What may not; None for a public key.
+        label: What the owner calls it, in keys.json for all to read: at most 64 printable characters of ASCII.
+        secret: What may not be shown; None but for a passphrase.
+
+    Raises:
+        UsageError: The label is too long, or has other characters.
     """
 
     kind: str
     public: str = ""
+    label: str = ""
     secret: Secret | None = None
+
+    def __post_init__(self) -> None:
+        if not is_label(self.label):
+            raise UsageError(
+                f"label of a recipient has {len(self.label)} characters, or others than printable ASCII",
+                hint=f"give at most {MAX_LABEL_CHARS} letters, digits, spaces and signs",
+            )
+
+    @property
+    def id(self) -> str | None:
+        """What keys.json calls it; None where it has nothing public, so that every wrapping gets an id of its own."""
+        return fingerprint(self.kind, self.public)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,11 +51,18 @@ class Identity:
 
     Args:
         kind: Name of the kind.
-        secret: The private key or passphrase.
+        public: What the recipient that belongs to it shows; empty for a passphrase.
+        secret: The private key or passphrase; None where a service holds it.
     """
 
     kind: str
-    secret: Secret
+    public: str = ""
+    secret: Secret | None = None
+
+    @property
+    def id(self) -> str | None:
+        """What keys.json calls the recipient that belongs to it; None where that cannot be known."""
+        return fingerprint(self.kind, self.public)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,22 +75,33 @@ class KeyPair:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Kind:
-    """A way to wrap a data key into an age file.
+    """A way to wrap a data key: two methods, and what its keys look like.
 
     Args:
-        name: What recipients and identities of this kind carry as `kind`.
-        stanza: How age calls it in the header of the file.
-        generate: A fresh pair.
+        name: What recipients, identities and entries of keys.json of this kind carry as `kind`.
+        wrap: The data key for a recipient of this kind, in bytes that only its identity can read.
+        unwrap: Those bytes and the identity to the data key. Raises AccessError when they do not open, whatever the
+            reason, and UsageError when a service that holds the key cannot be asked.
         parse_recipient: Text of a public key to a recipient; None when the text is of another kind.
         parse_identity: Text of a private key to an identity; None when the text is of another kind.
-        wrap: The data key and its recipients, all of this kind, to an age file.
-        unwrap: An age file and an identity of this kind to the data key; raises AccessError when it does not open.
+        generate: A fresh pair; None where somebody else makes the keys.
+        private_prefix: What the text of a private key begins with; empty where it has no text of its own.
     """
 
     name: str
-    stanza: bytes
-    generate: Callable[[], KeyPair]
+    wrap: Callable[[Secret, Recipient], bytes]
+    unwrap: Callable[[bytes, Identity], Secret]
     parse_recipient: Callable[[str], Recipient | None]
     parse_identity: Callable[[str], Identity | None]
-    wrap: Callable[[Secret, Sequence[Recipient]], bytes]
-    unwrap: Callable[[bytes, Identity], Secret]
+    generate: Callable[[], KeyPair] | None = None
+    private_prefix: str = ""
+
+
+def fingerprint(kind: str, public: str) -> str | None:
+    """Return the first 32 hex digits of the BLAKE3 of kind, a zero byte and public text; None where that is empty."""
+    return blake3(f"{kind}\0{public}".encode())[:ID_CHARS] if public else None
+
+
+def is_label(text: str) -> bool:
+    """Whether `text` can be a label: at most 64 printable characters of ASCII, or none."""
+    return len(text) <= MAX_LABEL_CHARS and text.isascii() and (text.isprintable() or not text)

@@ -30,11 +30,11 @@ def staged(out: Path) -> Iterator[Path]:
         _refuse_existing(out)
         part.mkdir()
         yield part
-        _sync(part)
+        sync(part)
         _refuse_existing(out)
         renaming = True
         part.rename(out)
-        _sync(out.parent)
+        sync(out.parent)
         done = True
     except OSError as error:
         raise UsageError(
@@ -60,13 +60,34 @@ def write_file(path: Path, pieces: Iterable[Buffer]) -> None:
         os.close(descriptor)
 
 
+def replace_file(path: Path, data: Buffer) -> None:
+    """Put `data` into the file `path`, new or not, so that a crash at any moment leaves the old content or the new.
+
+    A process killed outright leaves at most the hidden file `.NAME.<random>.partial` beside the directory of `path`.
+
+    Raises:
+        UsageError: The system refused to write.
+    """
+    part = path.parent.parent / f".{path.parent.name}.{path.name}.{secrets.token_hex(8)}.partial"
+    try:
+        write_file(part, [data])
+        part.rename(path)
+        sync(path.parent)
+    except OSError as error:
+        raise UsageError(
+            f"cannot write {str(path)!a}: {error.strerror}", hint="check the free space and permissions there"
+        ) from error
+    finally:
+        part.unlink(missing_ok=True)
+
+
 def _refuse_existing(out: Path) -> None:
     """Raise UsageError when anything, a dangling link too, is at `out`."""
     if os.path.lexists(out):
         raise UsageError(f"{str(out)!a} exists already", hint="choose another path, or remove it first")
 
 
-def _sync(directory: Path) -> None:
+def sync(directory: Path) -> None:
     """Wait until the entries of `directory` are on disk."""
     descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:

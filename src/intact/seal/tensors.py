@@ -10,7 +10,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from intact.crypto import sha256
+from intact.crypto import blake3
 from intact.errors import IntegrityError, UsageError
 from intact.graph import Program
 from intact.numbers import storage
@@ -144,7 +144,7 @@ def _store(name: str, array: NDArray[Any]) -> StoredTensor:
         name=name,
         dtype=dtype,
         shape=array.shape,
-        sha256=sha256(plain.data),
+        blake3=blake3(plain.data),
         form=found.form,
         parameters=found.parameters,
     )

@@ -7,6 +7,7 @@ are spread over threads; reading, digest and decryption all release the GIL.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +15,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from intact.crypto import Secret, sha256
+from intact.crypto import Secret, blake3
 from intact.crypto.chunked import (
     CHUNK_BYTES,
     PREFIX_BYTES,
@@ -44,17 +45,17 @@ class Segment:
         offset: Where the stretch begins in weights.safetensors.
         start: Where it begins in the tensor's bytes.
         end: Where it ends there.
-        sha256: What it must digest to.
+        blake3: What it must digest to.
     """
 
     tensor: int
     offset: int
     start: int
     end: int
-    sha256: str
+    blake3: str
 
 
-def write(path: Path, tensors: Sequence[StoredTensor], keys: Sequence[Secret]) -> list[Entry]:
+def write(path: Path, tensors: Sequence[StoredTensor], keys: Sequence[Secret]) -> tuple[list[Entry], str]:
     """Write weights.safetensors.
 
     Args:
@@ -63,24 +64,30 @@ def write(path: Path, tensors: Sequence[StoredTensor], keys: Sequence[Secret]) -
         keys: Key of each; empty for a plain artifact.
 
     Returns:
-        The manifest's entry for each tensor.
+        The manifest's entry for each tensor, and the SHA-256 of the file.
     """
     kinds = [
         ("U8", (sealed_size(len(each.data)),)) if keys else each.spec.file_kind(len(each.data)) for each in tensors
     ]
     entries: list[Entry] = []
+    whole = hashlib.sha256()
 
     def pieces() -> Iterator[bytes | memoryview]:
         yield layout.index(kinds)
         for number, (dtype, shape) in enumerate(kinds):
             plain = tensors[number].data
             data = memoryview(seal(keys[number], plain)) if keys else plain
-            digests = [sha256(data[start:end]) for start, end in layout.segments(len(data), sealed=bool(keys))]
+            digests = [blake3(data[start:end]) for start, end in layout.segments(len(data), sealed=bool(keys))]
             entries.append(Entry(dtype=dtype, shape=shape, segments=tuple(digests)))
             yield data
 
-    write_file(path, pieces())
-    return entries
+    def counted() -> Iterator[bytes | memoryview]:
+        for piece in pieces():
+            whole.update(piece)
+            yield piece
+
+    write_file(path, counted())
+    return entries, whole.hexdigest()
 
 
 def check(folder: Folder, manifest: Manifest) -> None:
@@ -96,25 +103,34 @@ def check(folder: Folder, manifest: Manifest) -> None:
     _spread(_plan(manifest, _check_index(folder, manifest)), work)
 
 
-def read(folder: Folder, manifest: Manifest, specs: Sequence[TensorSpec], keys: Sequence[Secret]) -> list[NDArray[Any]]:
-    """Read, check, decrypt and decode every tensor.
+def read(
+    folder: Folder,
+    manifest: Manifest,
+    specs: Sequence[TensorSpec],
+    keys: Sequence[Secret],
+    numbers: Sequence[int] | None = None,
+) -> list[NDArray[Any]]:
+    """Read, check, decrypt and decode tensors, and no byte of any other.
 
     Args:
         folder: The open artifact.
         manifest: Its manifest, accepted.
         specs: What the tensors are, from the header; `check_kinds` accepted them.
         keys: Key of each; empty for a plain artifact.
+        numbers: Which tensors; all of them where it is None.
 
     Returns:
-        Read-only arrays in file order, each aligned to 64 bytes, in fresh memory.
+        Read-only arrays in the order of `numbers`, each aligned to 64 bytes, in fresh memory.
 
     Raises:
         IntegrityError: The file is not what the manifest describes, does not open under `keys`, or holds something else
             than the header says.
     """
-    plan = _plan(manifest, _check_index(folder, manifest))
-    blocks = allocate([_stored_size(manifest, entry) for entry in manifest.tensors])
-    views = [block.data for block in blocks]
+    numbers = range(len(specs)) if numbers is None else numbers
+    blocks = allocate([_stored_size(manifest, manifest.tensors[number]) for number in numbers])
+    views = {number: block.data for number, block in zip(numbers, blocks, strict=True)}
+    plan = [each for each in _plan(manifest, _check_index(folder, manifest)) if each.tensor in views]
+    specs = [specs[number] for number in numbers]
     openers: dict[int, Opener] = {}
 
     def take(segment: Segment, scratch: memoryview) -> None:
@@ -182,7 +198,7 @@ def _plan(manifest: Manifest, offset: int) -> list[Segment]:
         size = entry.nbytes
         spans = layout.segments(size, sealed=manifest.sealed)
         for (start, end), digest in zip(spans, entry.segments, strict=True):
-            plan.append(Segment(tensor=number, offset=offset + start, start=start, end=end, sha256=digest))
+            plan.append(Segment(tensor=number, offset=offset + start, start=start, end=end, blake3=digest))
         offset += size
     return plan
 
@@ -191,7 +207,7 @@ def _fetch(folder: Folder, segment: Segment, out: memoryview) -> memoryview:
     """Read `segment` to the front of `out`, check its digest, and return the part filled."""
     data = out[: segment.end - segment.start]
     folder.read_into(layout.WEIGHTS, segment.offset, data)
-    if sha256(data) != segment.sha256:
+    if blake3(data) != segment.blake3:
         raise IntegrityError(f"tensor {segment.tensor} in {layout.WEIGHTS} does not match its digest")
     return data
 

@@ -6,18 +6,20 @@ import secrets
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from intact.crypto import Secret, SigningKey, sha256
+from intact.crypto import Secret, blake3, sha256
 from intact.crypto.chunked import seal
 from intact.errors import UsageError
-from intact.seal import layout, signing, weights, wrapping
+from intact.seal import layout, signing, statement, weights, wrapping
 from intact.seal.derivation import Keyring
 from intact.seal.header import Header, TensorSpec
 from intact.seal.manifest import FORMAT, SUITE_PLAIN, SUITE_SEALED, Blob, Entry, Manifest, is_artifact_id
 from intact.seal.payload import Payload
 from intact.seal.recipient import Recipient
+from intact.seal.replacing import swapped
+from intact.seal.signing import Signer
 from intact.seal.staging import staged, write_file
 from intact.seal.tensors import store
-from intact.wire import encode
+from intact.wire import encode, to_json
 from intact.wire.canonical import SAFE_INTEGER
 
 
@@ -26,9 +28,10 @@ def write(
     out: Path,
     *,
     recipients: Sequence[Recipient] = (),
-    signer: SigningKey | None = None,
+    signer: Signer | None = None,
     artifact: str | None = None,
     revision: int = 1,
+    replace: bool = False,
 ) -> Manifest:
     """Write `payload` as the artifact `out`, whole or not at all.
 
@@ -39,34 +42,43 @@ def write(
         signer: Who vouches for it; with none it is not signed.
         artifact: Identity, 32 hex digits, to make a new revision of an older artifact; fresh when None.
         revision: Counts up from 1.
+        replace: Put it in the place of the artifact at `out`, in one step.
 
     Returns:
         The manifest as written.
 
     Raises:
-        UsageError: `out` exists, a tensor or value cannot be stored, the recipients do not go together, or the system
-            refuses to write. Nothing is left behind then, nor after any other error.
+        UsageError: `out` exists (with `replace`: does not), a tensor or value cannot be stored, a recipient cannot be
+            wrapped for, or the system refuses to write. Nothing is left behind then, nor after any other error.
+        AccessError: A service that holds a recipient's key refuses.
     """
     artifact = secrets.token_hex(16) if artifact is None else artifact
     if not is_artifact_id(artifact) or not 1 <= revision <= SAFE_INTEGER:
         raise UsageError(f"artifact {artifact!a:.40}, revision {revision}: wanted 32 hex digits, and a count from 1")
+    if (payload.policy.minimum_revision or 1) > revision:
+        raise UsageError(
+            f"revision {revision} withdraws all below {payload.policy.minimum_revision}, itself among them",
+            hint=f"give it revision {payload.policy.minimum_revision} or a higher one",
+        )
     tensors = store(payload.program) if payload.stored is None else payload.stored
     specs = [each.spec for each in tensors]
     lineage = encode(payload.lineage)
     header = _header(payload, specs, lineage)
-    keyring, keys = None, []
+    keyring, keys, wrapped = None, [], b""
     if recipients:
         keyring = Keyring(data_key=Secret.random(wrapping.DATA_KEY_BYTES), artifact=artifact, revision=revision)
+        wrapped = wrapping.wrap(keyring, recipients)
         header = seal(keyring.header, header)
         keys = keyring.tensors((spec.dtype, spec.shape) for spec in specs)
-    with staged(out) as part:
-        entries = weights.write(part / layout.WEIGHTS, tensors, keys)
-        manifest = _manifest(artifact, revision, keyring, header, lineage, entries, payload.card)
+    with swapped(out) if replace else staged(out) as part:
+        entries, weights_sha256 = weights.write(part / layout.WEIGHTS, tensors, keys)
+        manifest = _manifest(artifact, revision, keyring, header, lineage, entries, payload)
         files = {manifest.header_name: header, layout.LINEAGE: lineage, layout.MANIFEST: manifest.to_bytes()}
+        digests = {layout.WEIGHTS: weights_sha256} | {name: sha256(data) for name, data in files.items()}
         if keyring is not None:
-            files[layout.KEYS] = wrapping.wrap(keyring.data_key, recipients)
+            files[layout.KEYS] = wrapped
         if signer is not None:
-            files[layout.SIGNATURE] = signing.sign(files[layout.MANIFEST], signer)
+            files |= signing.files([signing.sign(statement.write(artifact, digests), signer)])
         _write_files(part, files)
     return manifest
 
@@ -76,8 +88,9 @@ def _header(payload: Payload, specs: Sequence[TensorSpec], lineage: bytes) -> by
     header = Header(
         tensors=tuple(specs),
         metadata=payload.header,
-        card_sha256=sha256(encode(payload.card)),
-        lineage_sha256=sha256(lineage),
+        card_blake3=blake3(encode(payload.card)),
+        lineage_blake3=blake3(lineage),
+        policy_blake3=blake3(encode(to_json(payload.policy))),
     )
     return header.to_bytes(payload.program.model)
 
@@ -89,7 +102,7 @@ def _manifest(
     header: bytes,
     lineage: bytes,
     entries: Sequence[Entry],
-    card: Mapping[str, object],
+    payload: Payload,
 ) -> Manifest:
     """Return the manifest of files with these contents."""
     return Manifest(
@@ -98,10 +111,11 @@ def _manifest(
         artifact=artifact,
         revision=revision,
         key_commitment=None if keyring is None else keyring.commitment,
-        header=Blob(size=len(header), sha256=sha256(header)),
-        lineage=Blob(size=len(lineage), sha256=sha256(lineage)),
+        header=Blob(size=len(header), blake3=blake3(header)),
+        lineage=Blob(size=len(lineage), blake3=blake3(lineage)),
         tensors=tuple(entries),
-        card=card,
+        card=payload.card,
+        policy=payload.policy,
     )
 
 

@@ -60,24 +60,40 @@ def decode(data: bytes, *, where: str, limit_bytes: int = LIMIT_BYTES) -> Any:
         A value of None, bool, int, float, str, list and dict, with `encode(value) == data`.
 
     Raises:
-        IntegrityError: `data` is longer than the limit, is not JSON, nests too deep, repeats a key, holds NaN or an
-            infinity, or is not the canonical form of its value.
+        IntegrityError: As `parse`, or `data` is not the canonical form of its value.
     """
-    if len(data) > limit_bytes:
-        raise IntegrityError(f"{where} has {len(data)} bytes, more than the {limit_bytes} allowed")
+    value = parse(data, where=where, limit_bytes=limit_bytes)
     try:
-        value = json.loads(
-            data.decode(),
-            object_pairs_hook=_unique,
-            parse_int=_integer,
-            parse_constant=_refuse_constant,
-        )
         canonical = encode(value)
     except (ValueError, RecursionError, UsageError):
         raise IntegrityError(f"{where} is not canonical JSON") from None
     if canonical != data:
         raise IntegrityError(f"{where} is not canonical JSON")
     return value
+
+
+def parse(data: bytes, *, where: str, limit_bytes: int = LIMIT_BYTES) -> Any:
+    """Return the value of JSON that others wrote: any spelling, but no key twice, no NaN, no infinity.
+
+    Args:
+        data: The whole document.
+        where: What the document is called in errors.
+        limit_bytes: Longest document taken.
+
+    Raises:
+        IntegrityError: `data` is longer than the limit, is not such JSON, or nests too deep to be read.
+    """
+    if len(data) > limit_bytes:
+        raise IntegrityError(f"{where} has {len(data)} bytes, more than the {limit_bytes} allowed")
+    try:
+        return json.loads(
+            data.decode(),
+            object_pairs_hook=_unique,
+            parse_int=_integer,
+            parse_constant=_refuse_constant,
+        )
+    except (ValueError, RecursionError):
+        raise IntegrityError(f"{where} is not JSON") from None
 
 
 def _write(value: object, parts: list[str], place: Place, depth: int) -> None:

@@ -86,6 +86,20 @@ def test_a_later_variant_is_tried_where_an_earlier_one_does_not_conform():
     assert engine.loads == ["default", "careful"]
 
 
+def test_the_variant_that_a_backend_prefers_for_a_program_is_tried_first():
+    engine = Fake("engine")
+    preferring = replace(engine.backend, prefers=lambda program: ("careful",) if program is PROGRAM else ())
+    assert load(PROGRAM, VECTORS, engines=[preferring]).engine == "engine/careful"
+    assert engine.loads == ["careful"]
+
+
+def test_a_preferred_variant_that_does_not_conform_is_passed_over():
+    engine = Fake("engine", wrong=("careful",))
+    preferring = replace(engine.backend, prefers=lambda program: ("careful",))
+    assert load(PROGRAM, VECTORS, engines=[preferring]).engine == "engine"
+    assert engine.loads == ["careful", "default"]
+
+
 def test_none_that_conforms_is_an_error_that_says_why_for_each():
     wrong = Fake("wrong", wrong=("default",), broken=("careful",))
     missing = Fake("missing", reason="missing is not installed")

@@ -8,6 +8,7 @@ import pytest
 
 from intact.errors import IntegrityError
 from intact.seal.manifest import Blob, Entry, Manifest
+from intact.seal.policy import Policy
 from intact.wire import decode, encode
 
 DIGEST = "0f" * 32
@@ -17,10 +18,11 @@ MANIFEST = Manifest(
     artifact="ab" * 16,
     revision=1,
     key_commitment=DIGEST,
-    header=Blob(size=100, sha256=DIGEST),
-    lineage=Blob(size=2, sha256=DIGEST),
+    header=Blob(size=100, blake3=DIGEST),
+    lineage=Blob(size=2, blake3=DIGEST),
     tensors=(Entry(dtype="U8", shape=(2_000_000,), segments=(DIGEST, DIGEST)),),
     card={"name": "m"},
+    policy=Policy(not_after=1_900_000_000, engines=("onnxruntime",)),
 )
 
 
@@ -51,7 +53,7 @@ def changed(path: list[Any], value: Any) -> bytes:
         (["artifact"], "ab" * 15, "impossible artifact id"),
         (["revision"], 0, "impossible artifact id or revision"),
         (["revision"], 1.5, "revision is float"),
-        (["header", "sha256"], "", "not 64 lower-case hex digits"),
+        (["header", "blake3"], "", "not 64 lower-case hex digits"),
         (["header", "size"], "1", "size is str"),
         (["tensors", 0, "dtype"], "I8", "tensor 0 in manifest.json is not ciphertext"),
         (["tensors", 0, "dtype"], "F8", "unknown type 'F8'"),
@@ -64,6 +66,11 @@ def changed(path: list[Any], value: Any) -> bytes:
         (["tensors", 0, "segments", 0], "x" * 64, "not 64 lower-case hex digits"),
         (["extra"], 1, "unknown field 'extra'"),
         (["card"], [], "card is list"),
+        (["policy"], None, "policy is not an object"),
+        (["policy", "not_after"], 1.5, "not_after is float"),
+        (["policy", "not_before"], 1_900_000_001, "policy ends at 2030-03-17T17:46:40Z, before it begins"),
+        (["policy", "engines"], "onnxruntime", "engines is str"),
+        (["policy", "minimum_revision"], 2, "withdraws its own revision"),
     ],
 )
 def test_a_wrong_field_is_refused(path: list[Any], value: Any, message: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import hmac
 import json
@@ -12,6 +13,7 @@ import ml_dtypes
 import numpy as np
 import pyrage
 import zstandard
+from blake3 import blake3
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from intact import seal
@@ -127,23 +129,45 @@ def multipliers(book: bytes, codes: bytes, given: dict[str, int], rows: int, col
     return [found[r * across + c] for r, c in places]
 
 
+def check_signature(files: dict[str, bytes], signer: Any) -> None:
+    envelope = json.loads(files["model.sig"])["dsseEnvelope"]
+    kind, text = envelope["payloadType"].encode(), base64.b64decode(envelope["payload"])
+    signature = base64.b64decode(envelope["signatures"][0]["sig"])
+    assert kind == b"application/vnd.in-toto+json"
+    signer.verify(signature, b"DSSEv1 %d %b %d %b" % (len(kind), kind, len(text), text))
+    statement = json.loads(text)
+    assert statement["_type"] == "https://in-toto.io/Statement/v1"
+    assert statement["predicateType"] == "https://model_signing/signature/v1.0"
+    assert statement["predicate"]["serialization"]["method"] == "files"
+    digests = {each["name"]: each["digest"] for each in statement["predicate"]["resources"]}
+    unsigned = {"model.sig", "countersignatures.json", "keys.json"}
+    assert digests == {name: hashlib.sha256(data).hexdigest() for name, data in files.items() if name not in unsigned}
+    root = hashlib.sha256(b"".join(bytes.fromhex(digests[name]) for name in sorted(digests))).hexdigest()
+    assert [subject["digest"] for subject in statement["subject"]] == [{"sha256": root}]
+
+
 def open_artifact(path: Path, identity: str, signer: Any) -> dict[str, Any]:
     files = {file.name: file.read_bytes() for file in path.iterdir()}
-    record, text = json.loads(files["model.sig"]), files["manifest.json"]  # section 2
-    kind = b"application/vnd.intact.manifest.v1+json"
-    signer.verify(bytes.fromhex(record["signature"]), b"DSSEv1 %d %b %d %b" % (len(kind), kind, len(text), text))
-    manifest = json.loads(text)  # section 3
+    check_signature(files, signer)  # section 2
+    manifest = json.loads(files["manifest.json"])  # section 3
     assert (manifest["format"], manifest["suite"]) == (1, "intact-1-sealed")
     for key, name in [("header", "header.enc"), ("lineage", "lineage.json")]:
-        digest = hashlib.sha256(files[name]).hexdigest()
-        assert manifest[key] == {"size": len(files[name]), "sha256": digest}
-    data_key = pyrage.decrypt(files["keys.age"], [pyrage.x25519.Identity.from_str(identity)])  # section 4
+        digest = blake3(files[name]).hexdigest()
+        assert manifest[key] == {"size": len(files[name]), "blake3": digest}
+    keys = json.loads(files["keys.json"])  # section 4
+    key = pyrage.x25519.Identity.from_str(identity)
+    name = blake3(b"x25519\0" + str(key.to_public()).encode()).hexdigest()[:32]
+    (entry,) = [each for each in keys["recipients"] if (each["kind"], each["id"]) == ("x25519", name)]
+    data_key = pyrage.decrypt(base64.b64decode(entry["wrapped"]), [key])
     place = {"artifact": manifest["artifact"], "revision": manifest["revision"]}
     assert derive(data_key, "commitment", place).hex() == manifest["key_commitment"]
+    entries = blake3(jcs(keys["recipients"])).hexdigest()
+    assert derive(data_key, "recipients", place | {"entries": entries}).hex() == keys["mac"]
     private = open_message(derive(data_key, "header", place), files["header.enc"])
     first, _, graph = (private if private[:1] == b"{" else unframe(private)).partition(b"\n")
     header = json.loads(first)  # section 6
-    assert header["lineage_sha256"] == manifest["lineage"]["sha256"]
+    assert header["lineage_blake3"] == manifest["lineage"]["blake3"]
+    assert header["policy_blake3"] == blake3(jcs(manifest["policy"])).hexdigest()
     weights = files["weights.safetensors"]  # section 5
     size = int.from_bytes(weights[:8], "little")
     index, body, tensors = json.loads(weights[8 : 8 + size]), weights[8 + size :], {}
@@ -151,11 +175,11 @@ def open_artifact(path: Path, identity: str, signer: Any) -> dict[str, Any]:
         begin, end = index[f"t{number:05d}"]["data_offsets"]
         data, cut = body[begin:end], 56 + 64 * 16400
         pieces = [data[:cut], *[data[start : start + 64 * 16400] for start in range(cut, len(data), 64 * 16400)]]
-        assert [hashlib.sha256(piece).hexdigest() for piece in pieces] == entry["segments"]
+        assert [blake3(piece).hexdigest() for piece in pieces] == entry["segments"]
         context = place | {"dtype": spec["dtype"], "index": number, "shape": spec["shape"]}
         plain = open_message(derive(data_key, "tensor", context), data)
         plain = expand_form(plain, spec)
-        assert hashlib.sha256(plain).hexdigest() == spec["sha256"]
+        assert blake3(plain).hexdigest() == spec["blake3"]
         tensors[spec["name"]] = np.frombuffer(plain, DTYPES[spec["dtype"]]).reshape(spec["shape"])
     return {"graph": graph, "tensors": tensors, "metadata": header["metadata"], "card": manifest["card"]}
 

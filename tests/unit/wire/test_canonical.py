@@ -116,7 +116,7 @@ def test_no_two_byte_strings_decode_alike(value: object, data: st.DataObject) ->
     ],
 )
 def test_what_is_not_canonical_is_refused(text: bytes) -> None:
-    with pytest.raises(IntegrityError, match="thing is not canonical JSON"):
+    with pytest.raises(IntegrityError, match="thing is not (canonical )?JSON"):
         decode(text, where="thing")
 
 

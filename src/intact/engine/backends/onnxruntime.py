@@ -4,7 +4,8 @@ Three ways of running, the fastest first:
 
 - default: integer kernels. On x86 hosts without VNNI they saturate at 16 bits.
 - wide: the same kernels with weights as uint8, which need no 16-bit sums. For those hosts.
-- float: no integer kernels at all; exact too, as the specification shows, and slow.
+- float: no integer kernels at all; exact too, as the specification shows, and slow. But it comes first where only
+  weights are codes: they are then expanded once, for kernels that read narrow weights are slower than float32's.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from intact.engine.backend import DEFAULT, Arrays, Backend, EngineError, Options, Session
+from intact.engine.scrub import memory_of
 from intact.engine.spec import graph_of, specs_of
 from intact.engine.surgery import own_zero_points
 from intact.graph.program import Program
@@ -35,6 +37,9 @@ ALWAYS: Final[Mapping[str, str]] = {
     "session.use_external_initializer_file_buffers_directly": "1",  # weights are read where they lie, never copied
 }
 
+UNPACKED: Final[Mapping[str, str]] = {"session.disable_prepacking": "1"}
+"""Weights are packed for the kernels call by call, from where they lie."""
+
 FATAL: Final = 4
 """The only level logged: every lesser failure comes back as an exception."""
 
@@ -48,7 +53,7 @@ def _load(program: Program, options: Options, variant: str) -> Session:
     inputs, outputs = specs_of(graph_of(program).graph)
     program = own_zero_points(program) if variant == "wide" else program
     names = [output.name for output in outputs]
-    buffers = {name: _buffer(tensor) for name, tensor in program.tensors.items()}
+    buffers = {name: memory_of(tensor) for name, tensor in program.tensors.items()}
     try:
         session = onnxruntime.InferenceSession(
             program.model, _options(options, variant, buffers), providers=["CPUExecutionProvider"]
@@ -62,7 +67,7 @@ def _load(program: Program, options: Options, variant: str) -> Session:
         except _failures() as failure:
             raise EngineError(f"onnxruntime cannot run the model: {_first_line(failure)}") from failure
 
-    return Session(engine="onnxruntime", variant=variant, inputs=inputs, outputs=outputs, execute=run)
+    return Session(engine="onnxruntime", variant=variant, inputs=inputs, outputs=outputs, execute=run, weights=buffers)
 
 
 def _library() -> Any:
@@ -81,20 +86,18 @@ def _options(options: Options, variant: str, buffers: Mapping[str, NDArray[np.ui
     settings.use_deterministic_compute = True
     settings.intra_op_num_threads = options.threads or 0
     settings.inter_op_num_threads = 1
-    for key, value in {**ALWAYS, **SETTINGS[variant]}.items():
+    packing = UNPACKED if options.in_place else {}
+    for key, value in {**ALWAYS, **SETTINGS[variant], **packing}.items():
         settings.add_session_config_entry(key, value)
     sizes = [buffer.nbytes for buffer in buffers.values()]  # each is a file of its initializer's name
     settings.add_external_initializers_from_files_in_memory(list(buffers), list(buffers.values()), sizes)
     return settings
 
 
-def _buffer(tensor: NDArray[Any]) -> NDArray[np.uint8]:
-    """Return the bytes of a tensor as ONNX wants them: its own memory, but for nibbles, of which two share a byte."""
-    flat = np.ascontiguousarray(tensor).reshape(-1).view(np.uint8)
-    if tensor.dtype.name not in ("int4", "uint4"):
-        return flat
-    nibbles = np.resize(flat & np.uint8(15), flat.size + flat.size % 2)  # the last may have no partner
-    return nibbles[::2] | nibbles[1::2] * np.uint8(16)
+def _prefers(program: Program) -> tuple[str, ...]:
+    """Without codes of activations there is nothing for integer kernels to do."""
+    operators = {node.op_type for node in graph_of(program).graph.node}
+    return ("float",) if "DequantizeLinear" in operators and "QuantizeLinear" not in operators else ()
 
 
 @lru_cache(maxsize=1)
@@ -111,5 +114,10 @@ def _first_line(failure: BaseException) -> str:
 
 
 BACKEND = Backend(
-    name="onnxruntime", why_unavailable=_why_unavailable, load=_load, variants=tuple(SETTINGS), package="onnxruntime"
+    name="onnxruntime",
+    why_unavailable=_why_unavailable,
+    load=_load,
+    variants=tuple(SETTINGS),
+    prefers=_prefers,
+    package="onnxruntime",
 )

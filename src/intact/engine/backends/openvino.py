@@ -93,4 +93,5 @@ BACKEND = Backend(
     variants=tuple(VARIANTS),
     package="openvino",
     fragile=True,
+    copies=True,
 )

@@ -22,4 +22,4 @@ def _load(program: Program, options: Options, variant: str) -> Session:
     return Session(engine="reference", variant=variant, inputs=inputs, outputs=outputs, execute=run)
 
 
-BACKEND = Backend(name="reference", why_unavailable=lambda: None, load=_load, automatic=False)
+BACKEND = Backend(name="reference", why_unavailable=lambda: None, load=_load, automatic=False, copies=True)

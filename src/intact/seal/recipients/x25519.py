@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from typing import Any
 
 import pyrage
 
@@ -40,7 +40,7 @@ def parse_identity(text: str) -> Identity | None:
     if not text.startswith(_PRIVATE):
         return None
     try:
-        return Identity(kind=NAME, secret=Secret(str(pyrage.x25519.Identity.from_str(text)).encode()))
+        return _identity(pyrage.x25519.Identity.from_str(text))
     except pyrage.IdentityError:
         raise UsageError("text that begins with 'AGE-SECRET-KEY-1' is no valid identity") from None
 
@@ -48,37 +48,40 @@ def parse_identity(text: str) -> Identity | None:
 def generate() -> KeyPair:
     """Return a fresh key pair."""
     key = pyrage.x25519.Identity.generate()
-    return KeyPair(
-        recipient=Recipient(kind=NAME, public=str(key.to_public())),
-        identity=Identity(kind=NAME, secret=Secret(str(key).encode())),
-    )
+    return KeyPair(recipient=Recipient(kind=NAME, public=str(key.to_public())), identity=_identity(key))
 
 
-def wrap(data_key: Secret, recipients: Sequence[Recipient]) -> bytes:
-    """Wrap the data key so that each of `recipients` can unwrap it."""
-    keys = [pyrage.x25519.Recipient.from_str(recipient.public) for recipient in recipients]
-    return bytes(pyrage.encrypt(data_key.value, keys))
+def wrap(data_key: Secret, recipient: Recipient) -> bytes:
+    """Return an age file that holds the data key."""
+    return bytes(pyrage.encrypt(data_key.value, [pyrage.x25519.Recipient.from_str(recipient.public)]))
 
 
 def unwrap(wrapped: bytes, identity: Identity) -> Secret:
     """Unwrap the data key.
 
     Raises:
-        AccessError: The identity is none of the recipients, or the file is damaged; which, cannot be told.
+        AccessError: The file is for somebody else, or damaged; which, cannot be told.
     """
+    assert identity.secret is not None  # `_identity` sets it
     key = pyrage.x25519.Identity.from_str(identity.secret.value.decode())
     try:
         return Secret(bytes(pyrage.decrypt(wrapped, [key])))
     except pyrage.DecryptError:
-        raise AccessError("identity does not unwrap the data key") from None
+        raise AccessError(
+            "X25519 identity does not unwrap the data key", hint="check that keys.json is not damaged"
+        ) from None
+
+
+def _identity(key: Any) -> Identity:
+    return Identity(kind=NAME, public=str(key.to_public()), secret=Secret(str(key).encode()))
 
 
 KIND = Kind(
     name=NAME,
-    stanza=b"X25519",
-    generate=generate,
-    parse_recipient=parse_recipient,
-    parse_identity=parse_identity,
     wrap=wrap,
     unwrap=unwrap,
+    parse_recipient=parse_recipient,
+    parse_identity=parse_identity,
+    generate=generate,
+    private_prefix=_PRIVATE,
 )
