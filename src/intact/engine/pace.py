@@ -12,7 +12,7 @@ from intact.errors import UsageError
 
 SHARE: Final = 0.005
 """Of one core, by default: well below the 1 % that memory checks may cost."""
-EVERY_S: Final = 10.0
+EVERY_S: Final = 20.0
 """A round begins this long after the one before, by default: engines' threads spin on a while after each run."""
 SHORTEST_WAIT_S: Final = 0.01
 """Between two steps, however small they are, and between two rounds."""

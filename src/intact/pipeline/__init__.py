@@ -1,16 +1,17 @@
 """The two big jobs: from a float model to an artifact, and from an artifact to a model that runs."""
 
 from intact.compress.recipe import read_toml as read_recipe
-from intact.pipeline.bom import bom, write_bom
-from intact.pipeline.bom import to_text as bom_text
+from intact.pipeline.bill import bom, write_bom
+from intact.pipeline.bill import to_text as bom_text
 from intact.pipeline.building import Built, OverBudget, build, refuse_existing
 from intact.pipeline.doctor import Check, Examination, examine
 from intact.pipeline.evidence import calibrated_on
 from intact.pipeline.keys import Keys, identities, new_keys, recipients, trusted
-from intact.pipeline.model import Model, open_model
+from intact.pipeline.model import Model
 from intact.pipeline.modules import DataParallel, QuantizationModule
 from intact.pipeline.npz import read_npz, refuse_unwritable, with_calibration, write_npz
-from intact.pipeline.reproduce import Reproduction, reproduce
+from intact.pipeline.opening import open_model
+from intact.pipeline.reproducing import Reproduction, reproduce
 from intact.pipeline.scrubbing import ScrubReport
 from intact.pipeline.spec import Spec, read_source
 from intact.pipeline.timing import measure

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
 
 from intact.compress.calibrate import Statistics, calibrate, row_count
 from intact.compress.emit import Emission, emit
@@ -76,7 +77,7 @@ class Draft:
 
 
 def draft(spec: Spec, recipe: Recipe, progress: Progress) -> Draft:
-    """Capture, normalise, plan, calibrate, solve and emit.
+    """Capture, normalise, plan, calibrate, solve and emit: the same integers on any number of threads.
 
     Raises:
         ModelError: The float model cannot be read or run.
@@ -89,12 +90,13 @@ def draft(spec: Spec, recipe: Recipe, progress: Progress) -> Draft:
     progress("capture", 1, 1)
     made = plan(graph, recipe)
     data = _calibration(spec, graph, made)
-    if recipe.equalize:
-        made = plan(equalize(made, data).graph, recipe)
-    statistics = _observe(made, data, progress)
-    encodings = choose_encodings(made, statistics)
-    solutions = solve_layers(made, encodings, data, progress=lambda done, total: progress("solve", done, total))
-    emission = emit(made, encodings, solutions)
+    with threadpool_limits(limits=1, user_api="blas"):  # sums cut among threads round otherwise, and so do weights
+        if recipe.equalize:
+            made = plan(equalize(made, data).graph, recipe)
+        statistics = _observe(made, data, progress)
+        encodings = choose_encodings(made, statistics)
+        solutions = solve_layers(made, encodings, data, progress=lambda done, total: progress("solve", done, total))
+        emission = emit(made, encodings, solutions)
     return Draft(
         source=source,
         source_sha256=digest,

@@ -16,6 +16,8 @@ from intact.scan.findings import Finding
 
 END: Final = b"PK\x05\x06"
 END_BYTES: Final = 22
+END64: Final = b"PK\x06\x06"
+END64_BYTES, LOCATOR_BYTES = 56, 20
 MAX_COMMENT: Final = 2**16
 MAX_DIRECTORY: Final = 2**24
 """Longest directory that is read: some 200,000 members."""
@@ -57,19 +59,27 @@ class Archive:
 
 def open_archive(blob: Blob) -> Archive | None:
     """Return the archive that `blob` is to who reads it as one, whatever it begins with; None where it is none."""
-    start = max(0, blob.size - END_BYTES - MAX_COMMENT)
+    start = max(0, blob.size - END_BYTES - MAX_COMMENT - LOCATOR_BYTES - END64_BYTES)
     tail = blob.read(start, blob.size - start)
     place = tail.rfind(END)
     if place < 0 or len(tail) - place < END_BYTES:
         return None
-    (directory,) = struct.unpack_from("<I", tail, place + 12)
-    if directory > MAX_DIRECTORY:
+    if _directory_bytes(tail, place) > MAX_DIRECTORY:
         return None
     try:
         file = zipfile.ZipFile(Stream(blob))
     except DAMAGED:
         return None
     return Archive(file=file, members=file.infolist(), findings=list(_complaints(file.infolist())))
+
+
+def _directory_bytes(tail: bytes, place: int) -> int:
+    """How long the directory is said to be, by the record at `place` or the one of zip64 before it."""
+    (size,) = struct.unpack_from("<I", tail, place + 12)
+    start = place - LOCATOR_BYTES - END64_BYTES
+    if start >= 0 and tail[start : start + 4] == END64:
+        (size,) = struct.unpack_from("<Q", tail, start + 40)
+    return int(size)
 
 
 def _complaints(members: list[zipfile.ZipInfo]) -> Iterator[Finding]:

@@ -9,7 +9,7 @@ from typing import Final
 
 from intact.errors import UsageError
 from intact.scan.blob import open_blob
-from intact.scan.examine import examine
+from intact.scan.examining import examine
 from intact.scan.findings import FileReport, Finding, Report
 
 MAX_FILES: Final = 100_000

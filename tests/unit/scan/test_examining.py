@@ -105,6 +105,18 @@ def test_a_directory_of_any_length_is_not_believed() -> None:
     assert not look(bytes(data)).clean
 
 
+def test_archives_of_zip64_are_known_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(zipfile, "ZIP_FILECOUNT_LIMIT", 0)  # more members than the old record counts
+    npy = array(np.ones(2))
+    whole = zipped({"a.npy": npy})
+    assert b"PK\x06\x06" in whole and look(whole).format == "npz" and look(whole).clean
+    assert "behind something else" in words(look(npy + whole))
+    assert "pickle" in words(look(zipped({"a": pickled()})))
+    large = bytearray(whole)
+    struct.pack_into("<Q", large, large.index(b"PK\x06\x06") + 40, MAX_DIRECTORY + 1)
+    assert not look(bytes(large)).clean
+
+
 @pytest.mark.parametrize(
     ("index", "data"),
     [
