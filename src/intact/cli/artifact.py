@@ -88,7 +88,7 @@ def _tell(facts: dict[str, Any], limits: list[str]) -> None:
         ("outputs", _ports(card.get("outputs"))),
         ("size", f"{facts['size_bytes']:,} bytes"),
         ("encrypted", f"to {facts['recipients']} recipients" if facts["encrypted"] else "no"),
-        ("signed", f"by {' and '.join(key[:16] for key in facts['signed_by'])}" if facts["signed_by"] else "no"),
+        ("signed", " and ".join(f"by key {key[:16]}" for key in facts["signed_by"]) or "no"),
     )
     for name, value in rows:
         out.print(f"{name:<10} {_printable(value)}", markup=False)
