@@ -42,14 +42,30 @@ class Results:
         elapsed = time.perf_counter() - self._start
         print(f"{elapsed:6.1f} s {kind:10s}", *(f"{key}={value}" for key, value in plain.items()), flush=True)
 
-    def write(self, folder: Path = RESULTS) -> Path:
-        """Write the lines over those of an earlier run."""
+    def write(self, folder: Path = RESULTS, *, merge: bool = False) -> Path:
+        """Write the lines over those of an earlier run.
+
+        Args:
+            folder: Where results lie.
+            merge: Whether lines of the earlier run stay that this one has no other for; each says its own commit.
+        """
         path = folder / f"{self.name}.jsonl"
         temporary = path.with_suffix(".new")
-        temporary.write_text("".join(f"{json.dumps(record)}\n" for record in self._records), encoding="utf-8")
+        new = {_key(record): record for record in self._records}
+        records = (
+            list(({_key(record): record for record in read(self.name, folder)} | new).values())
+            if merge
+            else self._records
+        )
+        temporary.write_text("".join(f"{json.dumps(record)}\n" for record in records), encoding="utf-8")
         temporary.replace(path)
         print(f"results: {path.name}")
         return path
+
+
+def _key(record: Record) -> tuple[Any, ...]:
+    """What a line is about."""
+    return tuple(record.get(name) for name in ("kind", "model", "candidate", "case", "ours", "peer"))
 
 
 def read(name: str, folder: Path = RESULTS) -> list[Record]:

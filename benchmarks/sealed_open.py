@@ -2,7 +2,7 @@
 
 Run `python benchmarks/sealed_open.py`. Random int8, so that nothing can be compressed, in 30 tensors; page cache warm.
 Every way is checked to give the right bytes before it is timed, and leaves arrays in private memory. In the same run:
-the bare file, safetensors plain, safetensors under age, tensorizer encrypted, and the digests of the public model-signing tool alone.
+the bare file, safetensors plain, safetensors under age, tensorizer encrypted, and the public model-signing tool alone.
 """
 
 from __future__ import annotations

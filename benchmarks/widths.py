@@ -69,23 +69,26 @@ def main(question: Question) -> None:
     parser.add_argument("--reuse", action="store_true", help="take our builds of an earlier run too")
     parser.add_argument("--no-sweep", action="store_true", help="do not try every method at every width")
     parser.add_argument("--no-times", action="store_true", help="take no times")
-    parser.add_argument("--only", default="", help="look at candidates with this in their name; nothing is written")
+    parser.add_argument("--only", default="", help="look at candidates with this in their name alone")
+    parser.add_argument("--times-only", action="store_true", help="score nothing; time what an earlier run made")
     options = parser.parse_args()
     folder = work(question.name)
     results = Results(question.name, THREADS)
     truth = prepare(question, folder, results)
     found: dict[str, Contender] = {}
+    options.reuse |= options.times_only
+    options.reuse_peers |= options.times_only
     for contender in contenders(question, folder, options):
         if isinstance(contender, Contender):
-            score(question, contender, truth, results)
+            if not options.times_only:
+                score(question, contender, truth, results)
             found[contender.name] = contender
         else:
             name, reason = contender
             results.add("absent", candidate=name, reason=reason)
     if not options.no_times:
         times(question, folder, found, results)
-    if not options.only:
-        results.write()
+    results.write(merge=bool(options.only) or options.times_only)
 
 
 def prepare(question: Question, folder: Path, results: Results) -> Array:
@@ -102,17 +105,21 @@ def prepare(question: Question, folder: Path, results: Results) -> Array:
 def contenders(question: Question, folder: Path, options: argparse.Namespace) -> Iterable[Contender | tuple[str, str]]:
     """Yield every candidate, or its name and why there is none."""
     prefix = f"{question.name.removeprefix('widths_')}_"
+
+    def wanted(name: str) -> bool:
+        return options.only in name and (not options.times_only or name in question.raced)
+
     for recipe in sorted(RECIPES.glob(f"{prefix}*.toml")):
         title = label(recipe.stem.removeprefix(prefix))
-        if title != "sweep" and options.only in f"intact {title}":
+        if title != "sweep" and wanted(f"intact {title}"):
             made = ours(f"intact {title}", recipe, folder, reuse=options.reuse)
             yield made if isinstance(made, Contender) else (f"intact {title}", made)
     for name, changes in () if options.no_sweep else swept():
-        if options.only in name:
+        if wanted(name):
             made = ours(name, RECIPES / f"{prefix}sweep.toml", folder, changes=changes, reuse=options.reuse)
             yield made if isinstance(made, Contender) else (name, made)
     for method in question.methods:
-        if options.only in method:
+        if wanted(method):
             made = peer(question.script, method, folder, reuse=options.reuse_peers)
             yield made if isinstance(made, Contender) else (method, made)
 
