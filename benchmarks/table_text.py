@@ -181,6 +181,22 @@ def opening(folder: Path) -> str:
     return markdown(["ms, median", *cases], rows, note + made_with(records, ("onnxruntime", "cryptography")))
 
 
+def sealed_open(folder: Path) -> str:
+    """Times of opening sealed weights, and what it takes of memory beyond them."""
+    records = lines("sealed_open", folder)
+    times = pick(records, kind="opening")
+    cases = list(dict.fromkeys(record["case"] for record in times))
+    names = list(dict.fromkeys(record["candidate"] for record in times))
+    rows = [[title(name), *(milliseconds(only(times, case=case, candidate=name)) for case in cases)] for name in names]
+    for peer in dict.fromkeys(record["peer"] for record in pick(records, kind="ratio")):
+        found = [only(records, kind="ratio", case=case, peer=peer) for case in cases]
+        rows.append([f"ratio to {peer}, at most {found[0]['target']:g} wanted", *(interval(record) for record in found)])
+    beyond = [only(records, kind="memory", case=case)["beyond_weights_bytes"] / 1e6 for case in cases]
+    rows.append(["Intact's peak memory beyond the weights, MB", *(f"{size:.0f}" for size in beyond)])
+    note = "All leave arrays in private memory but what is mapped and what only verifies; page cache warm.  \n"
+    return markdown(["ms, median", *cases], rows, note + made_with(records, ("cryptography",)))
+
+
 def import_time(folder: Path) -> str:
     """Times of imports and of the command line."""
     records = lines("import_time", folder)
@@ -206,5 +222,6 @@ TABLES: Mapping[str, Callable[[Path], str]] = {
     "resnet20": resnet20,
     "minilm": minilm,
     "opening": opening,
+    "sealed_open": sealed_open,
     "import": import_time,
 }

@@ -1,4 +1,4 @@
-"""Write the tables of README.md from benchmarks/results, between `<!-- table:NAME -->` and `<!-- /table:NAME -->`.
+"""Write the tables of README.md and docs/benchmarks.md from benchmarks/results, between `<!-- table:NAME -->` and `<!-- /table:NAME -->`.
 
 The plots under docs/plots are written too.
 
@@ -25,6 +25,7 @@ TABLES = {
     "widths_stories": table_widths.stories,
 }
 PLOTS = ROOT / "docs" / "plots"
+PAGES = (ROOT / "README.md", ROOT / "docs" / "benchmarks.md")
 
 BLOCK = re.compile(r"<!-- table:(?P<name>[\w-]+) -->\n(?P<body>.*?)<!-- /table:(?P=name) -->", re.DOTALL)
 OPENING = re.compile(r"<!-- /?table:")
@@ -60,27 +61,29 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--check", action="store_true", help="change nothing; exit 1 where a table is out of date")
     parser.add_argument("--print", action="store_true", help="show every table that has results")
-    parser.add_argument("--readme", type=Path, default=ROOT / "README.md")
+    parser.add_argument("--readme", type=Path, help="another page, in place of README.md and docs/benchmarks.md")
     parser.add_argument("--results", type=Path, default=RESULTS)
-    parser.add_argument("--plots", type=Path, help="where plots go; docs/plots where README is the repository's")
+    parser.add_argument("--plots", type=Path, help="where plots go; docs/plots where no other page is given")
     options = parser.parse_args(arguments)
     if options.print:
         return show(options.results)
+    pages = PAGES if options.readme is None else (options.readme,)
     try:
-        old = options.readme.read_text(encoding="utf-8")
-        new = render(old, options.results)
+        old = {page: page.read_text(encoding="utf-8") for page in pages}
+        new = {page: render(text, options.results) for page, text in old.items()}
     except (OSError, TableError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    changed = [options.readme.name] if new != old else []
-    plots = options.plots or (PLOTS if options.readme == ROOT / "README.md" else None)
+    changed = [page.name for page in pages if new[page] != old[page]]
+    plots = options.plots or (PLOTS if options.readme is None else None)
     if plots is not None:
         changed += [path.name for path in width_plots.write(plots, options.results, check=options.check)]
     if options.check and changed:
         print(f"error: tables or plots are out of date in {', '.join(changed)}\nhint: make tables", file=sys.stderr)
         return 1
-    if new != old:
-        options.readme.write_text(new, encoding="utf-8")
+    for page in pages:
+        if new[page] != old[page]:
+            page.write_text(new[page], encoding="utf-8")
     return 0
 
 

@@ -40,7 +40,7 @@ def certificate(
     usage = {"digital_signature": not ca, "key_cert_sign": ca, **use.get("usage", {})}
     names = ("content_commitment", "key_encipherment", "data_encipherment", "key_agreement", "crl_sign")
     flags = {**dict.fromkeys((*names, "encipher_only", "decipher_only"), False), **usage}
-    public, issuing = key.verifying_key.key, by.verifying_key.key
+    public, issuing = use.get("public", key.verifying_key.key), by.verifying_key.key
     made = x509.CertificateBuilder().subject_name(name(subject)).issuer_name(name(issuer)).public_key(public)
     made = made.serial_number(x509.random_serial_number()).not_valid_before(NOW + timedelta(days=days[0]))
     made = made.not_valid_after(NOW + timedelta(days=days[1]))
@@ -50,6 +50,8 @@ def certificate(
     made = made.add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(issuing), critical=False)
     if not ca:
         made = made.add_extension(x509.ExtendedKeyUsage([use.get("purpose", ExtendedKeyUsageOID.CODE_SIGNING)]), False)
+    if "extension" in use:
+        made = made.add_extension(use["extension"], critical=True)
     return made.sign(by.key, hashes.SHA256())  # type: ignore[arg-type]
 
 

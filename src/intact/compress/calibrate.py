@@ -106,7 +106,8 @@ def calibrate(
         DataError: A value inside the graph became NaN or infinite.
     """
     inputs = {port.name for port in graph.inputs}
-    portions = Portions(Runner(graph, fetch=[name for name in tensors if name not in inputs]), graph.inputs)
+    inside = [name for name in tensors if name not in inputs]
+    portions = Portions(Runner(graph, fetch=inside, threads=1), graph.inputs)
     total, done = sum(row_count(piece) for piece in pieces), 0
     weighed = _weighed(graph)
     watchers = {name: _Watcher(name, keeps_rows=name in weighed) for name in tensors}

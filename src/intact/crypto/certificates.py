@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509 import verification
 from cryptography.x509.oid import ExtendedKeyUsageOID
@@ -18,6 +19,9 @@ from intact.errors import AccessError, IntegrityError, UsageError
 MOST_CERTIFICATES = 8
 PEM_MARK = b"-----BEGIN CERTIFICATE-----"
 
+UNREADABLE = (ValueError, TypeError, UnsupportedAlgorithm, x509.InvalidVersion, x509.DuplicateExtension)
+"""What reading a certificate may raise."""
+ANY_PURPOSE = ExtendedKeyUsageOID.ANY_EXTENDED_KEY_USAGE
 _AGNOSTIC = verification.Criticality.AGNOSTIC
 
 
@@ -70,8 +74,8 @@ class Authority:
 
     @property
     def key_id(self) -> str:
-        """SHA-256 of the first certificate, in hex."""
-        return sha256(self.roots[0].public_bytes(Encoding.DER))
+        """SHA-256 of the certificates, in whatever order they were given, in hex."""
+        return sha256(b"".join(sorted(root.public_bytes(Encoding.DER) for root in self.roots)))
 
     def key_of(self, chain: Sequence[bytes], at: datetime) -> VerifyingKey:
         """Return the key of the certificate that comes first in `chain`, once it leads to this authority.
@@ -87,26 +91,36 @@ class Authority:
         try:
             leaf, *between = [x509.load_der_x509_certificate(each) for each in chain]
             key = leaf.public_key()
-        except (ValueError, TypeError):
+        except UNREADABLE:
             raise IntegrityError("the signature comes with certificates that cannot be read") from None
         policy = verification.PolicyBuilder().store(verification.Store(list(self.roots))).time(at)
         policy = policy.max_chain_depth(MOST_CERTIFICATES).extension_policies(ca_policy=_of_ca(), ee_policy=_of_leaf())
         try:
             policy.build_client_verifier().verify(leaf, between)
+        except UNREADABLE:
+            raise IntegrityError("the signature comes with certificates that cannot be read") from None
         except verification.VerificationError as error:
             raise AccessError(
                 f"the signer's certificate is not accepted: {error}",
                 hint="check that it was issued by the authority you named, is valid now, and is for code signing",
             ) from None
-        return VerifyingKey.of(key)
+        try:
+            return VerifyingKey.of(key)
+        except UsageError as error:
+            raise IntegrityError(f"the signer's certificate is of a key of another kind: {error.message}") from None
 
     def __repr__(self) -> str:
         return f"<Authority {self.key_id[:16]}>"
 
 
 def _of_ca() -> verification.ExtensionPolicy:
-    """An authority is one by its basic constraints; which keys it may issue for is the leaf's matter."""
-    return verification.ExtensionPolicy.webpki_defaults_ca().may_be_present(x509.ExtendedKeyUsage, _AGNOSTIC, None)
+    """An authority is one by its basic constraints; where it names purposes, code signing must be among them.
+
+    Constraints on names, which are those of hosts and mail, say nothing of signers: who has them is refused.
+    """
+    of_ca = verification.ExtensionPolicy.webpki_defaults_ca()
+    of_ca = of_ca.may_be_present(x509.ExtendedKeyUsage, _AGNOSTIC, _check_purpose)
+    return of_ca.require_not_present(x509.NameConstraints)
 
 
 def _of_leaf() -> verification.ExtensionPolicy:
@@ -126,7 +140,7 @@ def _check_usage(policy: verification.Policy, certificate: x509.Certificate, usa
 def _check_purpose(
     policy: verification.Policy, certificate: x509.Certificate, purposes: x509.ExtendedKeyUsage | None
 ) -> None:
-    if purposes is not None and ExtendedKeyUsageOID.CODE_SIGNING not in purposes:
+    if purposes is not None and not {ExtendedKeyUsageOID.CODE_SIGNING, ANY_PURPOSE} & set(purposes):
         raise ValueError("its key is not for code signing")
 
 

@@ -9,9 +9,8 @@ import ctypes
 import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final, TypeAlias
+from typing import Final, TypeAlias
 
-import ml_dtypes
 import numpy as np
 from blake3 import blake3
 from numpy.typing import NDArray
@@ -22,7 +21,6 @@ GROUP_BYTES: Final = 2**20
 """Bytes under one checksum: hashed in about 0.2 ms, and in cache from then on."""
 KEY_BYTES: Final = 32
 
-_NIBBLES: Final = (np.dtype(ml_dtypes.int4), np.dtype(ml_dtypes.uint4))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,15 +101,6 @@ class Checksums:
         target = (ctypes.c_uint8 * place.nbytes).from_address(place.ctypes.data)  # the array itself is read-only
         np.ctypeslib.as_array(target)[:] = data
         return True
-
-
-def memory_of(tensor: NDArray[Any]) -> Bytes:
-    """Return the bytes of a tensor as engines want them: its own memory, but for nibbles, of which two share a byte."""
-    flat = np.ascontiguousarray(tensor).reshape(-1).view(np.uint8)
-    if tensor.dtype not in _NIBBLES:
-        return flat
-    nibbles = np.resize(flat & np.uint8(15), flat.size + flat.size % 2)  # the last may have no partner
-    return nibbles[::2] | nibbles[1::2] * np.uint8(16)
 
 
 def _sum(key: bytes, data: Bytes) -> bytes:

@@ -13,7 +13,7 @@ import onnxruntime as ort
 from intact.errors import ModelError
 from intact.graph.program import Program
 from intact.graph.rewrite import rewrite
-from intact.graph.run import ORT_ERRORS, WRONG_OPTIMIZERS, as_program, session_options
+from intact.graph.run import ORT_ERRORS, WRONG_OPTIMIZERS, as_program, memory, session_options
 from intact.graph.sharing import unshare
 from intact.graph.view import OPSET, Graph, read
 
@@ -89,7 +89,8 @@ def _raise_opset(proto: onnx.ModelProto) -> onnx.ModelProto:
 
 def _optimise(slim: onnx.ModelProto, program: Program) -> onnx.ModelProto:
     """What onnxruntime makes of the graph `slim` with the tensors of `program`, all of them inside."""
-    options = session_options(program)
+    buffers = memory(program)  # read by the session as long as it is there
+    options = session_options(buffers)
     options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_BASIC
     with tempfile.TemporaryDirectory(prefix="intact-") as folder:
         target = Path(folder) / "basic.onnx"

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
+import ml_dtypes
 import numpy as np
 import onnx
 from numpy.typing import NDArray
@@ -16,6 +17,7 @@ from intact.graph.view import Graph, write
 
 INLINE_LIMIT_BYTES = 128
 """Initializers up to this size stay inside the graph; larger ones live beside it."""
+_NIBBLES = (np.dtype(ml_dtypes.int4), np.dtype(ml_dtypes.uint4))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,7 +41,7 @@ class Program:
         tensors: dict[str, NDArray[Any]] = {}
         for initializer in slim.graph.initializer:
             value = onnx.numpy_helper.to_array(initializer)
-            if value.nbytes > INLINE_LIMIT_BYTES:
+            if _lies_beside(value):
                 tensors[initializer.name] = np.asarray(value, order="C")
                 _detach(initializer)
         return cls(model=slim.SerializeToString(deterministic=True), tensors=tensors)
@@ -47,7 +49,7 @@ class Program:
     @classmethod
     def from_graph(cls, graph: Graph) -> Program:
         """Write `graph`; its large constants stay where they are, unless they have to be made contiguous."""
-        large = {name: value for name, value in graph.constants.items() if value.nbytes > INLINE_LIMIT_BYTES}
+        large = {name: value for name, value in graph.constants.items() if _lies_beside(value)}
         tensors = {name: np.asarray(large[name], order="C") for name in sorted(large)}
         return cls(model=write(graph, beside=tensors).SerializeToString(deterministic=True), tensors=tensors)
 
@@ -69,6 +71,20 @@ class Program:
     def size_bytes(self) -> int:
         """Bytes of the graph and its tensors together."""
         return len(self.model) + sum(tensor.nbytes for tensor in self.tensors.values())
+
+
+def memory_of(tensor: NDArray[Any]) -> NDArray[np.uint8]:
+    """Return the bytes of a tensor as engines want them: its own memory, but for nibbles, of which two share a byte."""
+    flat = np.ascontiguousarray(tensor).reshape(-1).view(np.uint8)
+    if tensor.dtype not in _NIBBLES:
+        return flat
+    nibbles = np.resize(flat & np.uint8(15), flat.size + flat.size % 2)  # the last may have no partner
+    return nibbles[::2] | nibbles[1::2] * np.uint8(16)
+
+
+def _lies_beside(value: NDArray[Any]) -> bool:
+    """Whether a tensor is large; texts have no bytes of their own to lie anywhere."""
+    return value.dtype != object and value.nbytes > INLINE_LIMIT_BYTES
 
 
 def _detach(initializer: onnx.TensorProto) -> None:

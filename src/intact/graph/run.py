@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from onnxruntime.capi import onnxruntime_pybind11_state as ort_state
 
 from intact.errors import DataError, ModelError
-from intact.graph.program import Program
+from intact.graph.program import Program, memory_of
 from intact.graph.view import Graph, Port
 
 Array = NDArray[Any]
@@ -65,7 +65,8 @@ class Runner:
         for name in wanted:
             if name not in declared:
                 proto.graph.output.add(name=name)
-        options = session_options(program)
+        self._buffers = memory(program)
+        options = session_options(self._buffers)  # the session reads them, and does not keep them alive
         options.add_session_config_entry("session.disable_prepacking", "0" if packs else "1")
         options.intra_op_num_threads = threads or int(os.environ.get(THREADS, "0"))
         try:
@@ -77,7 +78,6 @@ class Runner:
             )
         except ORT_ERRORS as error:
             raise ModelError(f"the float model does not run: {str(error).strip()[:300]}") from error
-        self._tensors = program.tensors  # the session reads them, and does not keep them alive
         self.fetch = wanted
 
     def __call__(self, feeds: Mapping[str, Array]) -> dict[str, Array]:
@@ -104,15 +104,19 @@ def as_program(model: Graph | Program | onnx.ModelProto) -> Program:
     return Program.from_graph(model) if isinstance(model, Graph) else Program.from_proto(model)
 
 
-def session_options(program: Program) -> Any:
-    """Options of a session that reads the tensors of `program` where they lie: it must not outlive them."""
+def memory(program: Program) -> dict[str, NDArray[np.uint8]]:
+    """The bytes of the tensors beside a graph, as a session reads them: their own memory where it can."""
+    return {name: memory_of(tensor) for name, tensor in program.tensors.items()}
+
+
+def session_options(buffers: Mapping[str, NDArray[np.uint8]]) -> Any:
+    """Options of a session that reads its initializers where `buffers` lie: it must not outlive them."""
     options = ort.SessionOptions()
     options.log_severity_level = 4  # failures come back as exceptions
     options.enable_cpu_mem_arena = False  # it would keep what the largest run took, twice as much at times
     options.add_session_config_entry("session.use_external_initializer_file_buffers_directly", "1")
-    buffers = [tensor.reshape(-1).view(np.uint8) for tensor in program.tensors.values()]
-    sizes = [buffer.nbytes for buffer in buffers]  # each is a file of its initializer's name
-    options.add_external_initializers_from_files_in_memory(list(program.tensors), buffers, sizes)
+    sizes = [buffer.nbytes for buffer in buffers.values()]  # each is a file of its initializer's name
+    options.add_external_initializers_from_files_in_memory(list(buffers), list(buffers.values()), sizes)
     return options
 
 

@@ -18,7 +18,7 @@ from intact.compress.recipe import Recipe
 from intact.crypto import Secret
 from intact.errors import CheckFailed, IntactError, UsageError
 from intact.graph.program import Program
-from intact.graph.run import Runner
+from intact.graph.run import Runner, is_batched
 from intact.graph.view import Port
 from intact.pipeline import artifact, evidence, lineage, summary
 from intact.pipeline.agreement import Agreement, agree, pool, worst
@@ -268,7 +268,7 @@ def _finish(spec: Spec, made: Draft, options: Options, *, by_recipe: bool) -> Bu
         integer=integer,
         rows_apart=apart,
         verdict=verdict,
-        agreement=_agreement(reference, integer, made.data, AGREEMENT_BATCH if apart else 0),
+        agreement=_agreement(reference, integer, made, AGREEMENT_BATCH if apart else 0),
         layers=_layers(made, measure_costs=options.measure_costs or _failed(verdict), progress=options.progress),
         float_bytes=made.float_bytes,
         source_sha256=made.source_sha256,
@@ -330,14 +330,13 @@ def _failed(verdict: Verdict | None) -> bool:
     return verdict is not None and verdict.outcome == Outcome.FAIL
 
 
-def _agreement(
-    reference: Predictor, integer: Predictor, data: Sequence[Mapping[str, Array]], batch: int
-) -> Agreement | None:
-    """Agreement of the output that agrees least, over at most `AGREEMENT_ROWS` rows of data, cut where `batch` is."""
+def _agreement(reference: Predictor, integer: Predictor, made: Draft, batch: int) -> Agreement | None:
+    """Agreement of the output that agrees least, over about `AGREEMENT_ROWS` rows of data, cut where `batch` is."""
+    divisible = is_batched(made.plan.graph.inputs)
     found: dict[str, list[Agreement]] = {name: [] for name in reference.outputs}
     rows = 0
-    for piece in (part for whole in data for part in cut(whole, batch)):
-        some = {name: value[: AGREEMENT_ROWS - rows] for name, value in piece.items()}
+    for piece in (part for whole in made.data for part in (cut(whole, batch) if divisible else [whole])):
+        some = {name: value[: AGREEMENT_ROWS - rows] for name, value in piece.items()} if divisible else piece
         rows += row_count(some)
         before, after = reference.run(some), integer.run(some)
         for name, parts in found.items():

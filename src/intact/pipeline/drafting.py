@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from threading import Lock
 from typing import Any, Literal
 
 from numpy.typing import NDArray
@@ -19,6 +20,7 @@ from intact.compress.sequence import solve_layers
 from intact.errors import UsageError
 from intact.graph.normalise import normalise
 from intact.graph.program import Program
+from intact.graph.run import is_batched
 from intact.graph.view import Graph
 from intact.pipeline import evidence, lineage
 from intact.pipeline.options import Progress
@@ -69,11 +71,16 @@ class Draft:
         return found
 
     def some_rows(self, rows: int) -> dict[str, Array] | None:
-        """Up to `rows` rows of the piece of data that has most; None where there are no data."""
+        """Up to `rows` rows of the piece of data that has most, all of a fixed batch; None where there are no data."""
         if not self.data:
             return None
         largest = max(self.data, key=row_count)
-        return {name: value[:rows] for name, value in largest.items()}
+        cuts = is_batched(self.plan.graph.inputs)
+        return {name: value[:rows] for name, value in largest.items()} if cuts else dict(largest)
+
+
+_ONE_AT_A_TIME = Lock()
+"""The limit on threads is the whole process's: whoever lifted it first would lift it for all."""
 
 
 def draft(spec: Spec, recipe: Recipe, progress: Progress) -> Draft:
@@ -90,7 +97,7 @@ def draft(spec: Spec, recipe: Recipe, progress: Progress) -> Draft:
     progress("capture", 1, 1)
     made = plan(graph, recipe)
     data = _calibration(spec, graph, made)
-    with threadpool_limits(limits=1, user_api="blas"):  # sums cut among threads round otherwise, and so do weights
+    with _ONE_AT_A_TIME, threadpool_limits(limits=1, user_api="blas"):  # sums cut among threads round otherwise
         if recipe.equalize:
             made = plan(equalize(made, data).graph, recipe)
         statistics = _observe(made, data, progress)

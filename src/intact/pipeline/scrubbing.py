@@ -20,8 +20,9 @@ from numpy.typing import NDArray
 
 from intact import engine, seal
 from intact.crypto import blake3
-from intact.engine.scrub import Bytes, Checksums, memory_of
+from intact.engine.scrub import Bytes, Checksums
 from intact.errors import CheckFailed, IntactError, IntegrityError
+from intact.graph.program import memory_of
 from intact.pipeline.answers import Answers
 
 LOG: Final = logging.getLogger("intact.scrub")

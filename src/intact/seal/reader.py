@@ -149,18 +149,18 @@ def verify(path: Path, *, signers: Trust | Sequence[Leaf]) -> Manifest:
     """
     with open_folder(path) as folder:
         manifest, accepted = accept(folder, signers, allow_unsigned=False)
-        check_bytes(folder, manifest, accepted)
+        _check_bytes(folder, manifest, accepted)
     return manifest
 
 
-def check_bytes(folder: Folder, manifest: Manifest, accepted: signing.Accepted) -> None:
+def _check_bytes(folder: Folder, manifest: Manifest, accepted: signing.Accepted) -> None:
     """Check every digest that needs no key: those of the manifest, and those that were signed.
 
     Raises:
         IntegrityError: One does not fit.
     """
-    _read_lineage(folder, manifest)
-    _read_blob(folder, manifest.header_name, manifest.header)
+    read_lineage(folder, manifest)
+    read_blob(folder, manifest.header_name, manifest.header)
     weights.check(folder, manifest)
     wanted = {resource for resources in accepted.resources for resource in resources.values()}
     for resource in sorted(wanted, key=lambda each: (each.name, each.algorithm)):
@@ -180,7 +180,7 @@ def inspect(path: Path) -> Inspection:
         _refuse_other_suite(manifest, folder)
         return Inspection(
             manifest=manifest,
-            lineage=_read_lineage(folder, manifest),
+            lineage=read_lineage(folder, manifest),
             signed_by=tuple(each.claims for each in bundles(folder)),
             recipients=len(_recipients(folder)),
             sizes=dict(folder.sizes),
@@ -238,7 +238,7 @@ def _open(
     if conditions is not None:
         conditions.enforce(manifest)  # 4
     keyring = _unlock(folder, manifest, identities)  # 5
-    lineage = _read_lineage(folder, manifest)  # 6
+    lineage = read_lineage(folder, manifest)  # 6
     header, graph = _read_header(folder, manifest, keyring)
     source = Source(
         path=path.absolute(),  # the caller may change its directory later
@@ -272,7 +272,7 @@ def _unlock(folder: Folder, manifest: Manifest, identities: Sequence[Identity]) 
     return wrapping.unlock(folder.read(layout.KEYS), manifest, identities) if manifest.sealed else None
 
 
-def _read_blob(folder: Folder, name: str, blob: Blob) -> bytes:
+def read_blob(folder: Folder, name: str, blob: Blob) -> bytes:
     """Return the file `name` once it has the size and digest of `blob`."""
     if folder.sizes[name] != blob.size:
         raise IntegrityError(f"{name} has {folder.sizes[name]} bytes, manifest.json calls for {blob.size}")
@@ -282,9 +282,9 @@ def _read_blob(folder: Folder, name: str, blob: Blob) -> bytes:
     return data
 
 
-def _read_lineage(folder: Folder, manifest: Manifest) -> Mapping[str, Any]:
+def read_lineage(folder: Folder, manifest: Manifest) -> Mapping[str, Any]:
     """Return the lineage statement."""
-    data = _read_blob(folder, layout.LINEAGE, manifest.lineage)
+    data = read_blob(folder, layout.LINEAGE, manifest.lineage)
     lineage = decode(data, where=layout.LINEAGE, limit_bytes=layout.LIMITS[layout.LINEAGE])
     if not isinstance(lineage, dict):
         raise IntegrityError(f"{layout.LINEAGE} is not an object")
@@ -293,7 +293,7 @@ def _read_lineage(folder: Folder, manifest: Manifest) -> Mapping[str, Any]:
 
 def _read_header(folder: Folder, manifest: Manifest, keyring: Keyring | None) -> tuple[Header, bytes]:
     """Return the header and the graph, once they are authentic and fit what is public."""
-    data: bytes | bytearray = _read_blob(folder, manifest.header_name, manifest.header)
+    data: bytes | bytearray = read_blob(folder, manifest.header_name, manifest.header)
     if keyring is not None:
         data = unseal(keyring.header, data)
     try:

@@ -108,24 +108,24 @@ def check(
     trust = trust_of(signers)
     if trust is None and not allow_unsigned:
         raise refuse_nobody()
-    found: dict[str, list[Mapping[str, statement.Resource]]] = {}
+    found: dict[str, set[str]] = {}
+    resources = []
     refusals: list[AccessError] = []
     for each in bundles if trust is not None else ():
         try:
-            for leaf in _signers(each, trust, clock):
-                found.setdefault(leaf.key_id, []).append(_fitting(each.payload, manifest, names))
+            for leaf, key in _signers(each, trust, clock):
+                resources.append(_fitting(each.payload, manifest, names))
+                found.setdefault(leaf.key_id, set()).add(key.key_id)
         except AccessError as refusal:
             refusals.append(refusal)
-    accepted = Accepted(
-        signers=frozenset(found), resources=tuple(resource for listed in found.values() for resource in listed)
-    )
-    if not allow_unsigned and trust is not None and not trust.holds(accepted.signers):
+    accepted = Accepted(signers=frozenset(found), resources=tuple(resources))
+    if not allow_unsigned and trust is not None and not trust.holds(found):
         raise _refusal(bundles, trust, accepted, refusals)
     return accepted
 
 
-def _signers(each: Bundle, trust: Trust | None, clock: Clock) -> list[Leaf]:
-    """Return the keys or authorities under which a signature holds; none where it claims to be by somebody else.
+def _signers(each: Bundle, trust: Trust | None, clock: Clock) -> list[tuple[Leaf, VerifyingKey]]:
+    """Return the leaves under which a signature holds, and the key it was; none where it is by somebody else.
 
     Raises:
         AccessError: It comes with certificates, and no authority accepts them.
@@ -136,15 +136,15 @@ def _signers(each: Bundle, trust: Trust | None, clock: Clock) -> list[Leaf]:
         return _certified(each, [leaf for leaf in leaves if isinstance(leaf, Authority)], clock)
     keys = [leaf for leaf in leaves if isinstance(leaf, VerifyingKey)]
     if each.hint is None:  # it does not say whose it is
-        return [key for key in keys if _holds(key, each)]
+        return [(key, key) for key in keys if _holds(key, each)]
     named = [key for key in keys if key.hint == each.hint]
     for key in named:
         key.verify(each.signature, bundle.PAYLOAD_TYPE, each.payload)
-    return list(named)
+    return [(key, key) for key in named]
 
 
-def _certified(each: Bundle, authorities: Sequence[Authority], clock: Clock) -> list[Leaf]:
-    found: list[Leaf] = []
+def _certified(each: Bundle, authorities: Sequence[Authority], clock: Clock) -> list[tuple[Leaf, VerifyingKey]]:
+    found: list[tuple[Leaf, VerifyingKey]] = []
     refusal: AccessError | None = None
     for authority in authorities:
         try:
@@ -153,7 +153,7 @@ def _certified(each: Bundle, authorities: Sequence[Authority], clock: Clock) -> 
             refusal = error
             continue
         key.verify(each.signature, bundle.PAYLOAD_TYPE, each.payload)
-        found.append(authority)
+        found.append((authority, key))
     if not found and refusal is not None:
         raise refusal
     return found

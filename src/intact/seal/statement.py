@@ -128,7 +128,8 @@ def _root(digests: Any) -> str:
 
 def _resource(item: Any) -> Resource:
     name, algorithm, digest = (_at(item, key) for key in ("name", "algorithm", "digest"))
-    if not isinstance(name, str) or algorithm not in DIGESTS or not layout.is_digest(digest):
+    known = isinstance(algorithm, str) and algorithm in DIGESTS
+    if not isinstance(name, str) or not known or not layout.is_digest(digest):
         raise IntegrityError(
             f"{WHERE} has a file without a digest this version can check, wanted {' or '.join(sorted(DIGESTS))}"
         )

@@ -5,7 +5,7 @@ any_of(a, b);  all_of(a, any_of(b, c));  threshold(2, a, b, c)
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -45,18 +45,34 @@ class Trust:
             else:
                 yield each
 
-    def holds(self, signed: Collection[str]) -> bool:
-        """Whether enough have signed.
+    def holds(self, signed: Mapping[str, Set[str]]) -> bool:
+        """Whether enough have signed. One key counts for one leaf, whatever it is called and whoever vouches for it.
 
         Args:
-            signed: The `key_id` of every leaf that did.
+            signed: For the `key_id` of every leaf that did, those of the keys that it was.
         """
-        met = sum(each.holds(signed) if isinstance(each, Trust) else each.key_id in signed for each in self.of)
+        return any(self._met(leaves) for leaves in _assigned(list(signed.items()), frozenset()))
+
+    def _met(self, leaves: Set[str]) -> bool:
+        met = sum(each._met(leaves) if isinstance(each, Trust) else each.key_id in leaves for each in self.of)
         return met >= self.needed
 
     def __str__(self) -> str:
         names = ", ".join(f"({each})" if isinstance(each, Trust) else each.key_id[:16] for each in self.of)
         return names if len(self.of) == 1 else f"{self.needed} of {names}"
+
+
+def _assigned(signed: Sequence[tuple[str, Set[str]]], used: frozenset[str]) -> Iterator[frozenset[str]]:
+    """Yield the sets of leaves that can have a key each of their own, leaving none out that nobody else needs."""
+    if not signed:
+        yield frozenset()
+        return
+    (leaf, keys), *rest = signed
+    free = sorted(keys - used)
+    for key in free:
+        yield from (others | {leaf} for others in _assigned(rest, used | {key}))
+    if not free or any(keys & others for _, others in rest):
+        yield from _assigned(rest, used)
 
 
 def any_of(*of: Leaf | Trust) -> Trust:

@@ -103,6 +103,19 @@ def check(folder: Folder, manifest: Manifest) -> None:
     _spread(_plan(manifest, _check_index(folder, manifest)), work)
 
 
+def pieces(folder: Folder, manifest: Manifest) -> Iterator[memoryview]:
+    """Yield weights.safetensors in order, each piece once its digest is right, in a buffer that is used again.
+
+    Raises:
+        IntegrityError: It is not, byte for byte, what the manifest describes.
+    """
+    plan = _plan(manifest, _check_index(folder, manifest))
+    yield memoryview(manifest.index)
+    scratch = memoryview(bytearray(max((segment.end - segment.start for segment in plan), default=0)))
+    for segment in plan:
+        yield _fetch(folder, segment, scratch)
+
+
 def read(
     folder: Folder,
     manifest: Manifest,

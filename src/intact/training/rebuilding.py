@@ -179,15 +179,16 @@ class _Bench:
 
     def error(self, batches: Sequence[Values]) -> float:
         """The same over all batches, for the integers."""
-        if not self._power:
-            return 0.0
-        total = 0.0
+        total = dict.fromkeys(self._power, 0.0)
+        sizes = dict.fromkeys(self._power, 0)
         with torch.no_grad():
             for real, values in zip(self._targets, batches, strict=True):
                 found = self.compute(values, rounded=True)
-                total += sum(float((found[name] - real[name]).square().sum()) / self._power[name] for name in real)
-        sizes = sum(value.numel() for real in self._targets for value in real.values())
-        return float(total / max(1, sizes))
+                for name, value in real.items():
+                    total[name] += float((found[name] - value).square().sum())
+                    sizes[name] += value.numel()
+        relative = [total[name] / max(1, sizes[name]) / self._power[name] for name in self._power]
+        return sum(relative) / max(1, len(relative))
 
     def settle(self, batches: Sequence[Values], least: float) -> float:
         """Round; keep these integers where their error is below `least`. Returns the least error now."""

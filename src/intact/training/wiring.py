@@ -174,7 +174,8 @@ class _LookUp:
     def see(self, x: Tensor) -> Tensor:
         """Remember the codes of `x`."""
         x = x if self._before is None else self._before(x)
-        self._codes = (x.detach().float() / self._scale).round().to(torch.int64) + self._zero
+        codes = (x.detach().float() / self._scale).round().nan_to_num() + self._zero  # a NaN stays in the slope
+        self._codes = codes.clamp(0, len(self._table) - 1).to(torch.int64)
         return x
 
     def replace(self, y: Tensor) -> Tensor:

@@ -68,6 +68,7 @@ def search(situation: Situation, escalations: Sequence[Escalation], record: Reco
                 best = check(each, record)
                 if best is not None:
                     return best
+        record.out_of_time |= situation.laboratory.deadline.over
     return None
 
 

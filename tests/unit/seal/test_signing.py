@@ -5,11 +5,14 @@ from __future__ import annotations
 import base64
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from intact import seal
@@ -272,3 +275,94 @@ def test_nothing_damaged_is_signed(write: Callable[..., Path]) -> None:
     with pytest.raises(IntegrityError, match="does not match its digest"):
         seal.countersign(path, B, signers=[PUBLIC_A])
     assert not (path / "countersignatures.json").exists()
+
+
+# ---- one signer counts once
+
+
+def test_one_signature_under_two_authorities_counts_once() -> None:
+    other_key = p256()
+    other_root = certificate("other", other_key, "other", other_key, ca=True)
+    cross = certificate("middle", MIDDLE_KEY, "other", other_key, ca=True)
+    other = Authority.from_pem(pem(other_root))
+    made = certified(leaf(), MIDDLE, cross)
+    assert accept(made, signers=[AUTHORITY]) == {AUTHORITY.key_id}
+    assert accept(made, signers=[other]) == {other.key_id}
+    with pytest.raises(AccessError, match="does not make"):
+        accept(made, signers=seal.all_of(AUTHORITY, other))
+    assert len(accept(made, SIGNED[A], signers=seal.threshold(2, AUTHORITY, other, PUBLIC_A))) == 3
+
+
+def test_one_key_counts_once_bare_and_certified() -> None:
+    bare = signing.sign(payload(), LEAF_KEY)
+    both = seal.all_of(AUTHORITY, LEAF_KEY.verifying_key)
+    with pytest.raises(AccessError, match="does not make"):
+        accept(bare, certified(leaf(), MIDDLE), signers=both)
+
+
+def test_an_authority_is_the_same_in_any_order() -> None:
+    other_key = p256()
+    other = certificate("other", other_key, "other", other_key, ca=True)
+    first, second = (Authority.from_pem(pem(*roots)) for roots in ((ROOT, other), (other, ROOT)))
+    assert first.key_id == second.key_id
+    with pytest.raises(UsageError, match="named twice"):
+        seal.threshold(2, first, second)
+
+
+def test_every_flipped_bit_of_a_certificate_is_refused_by_an_error_of_ours() -> None:
+    good = certified(leaf(), MIDDLE)
+    for place in range(0, 8 * len(good.certificates[0]), 7):
+        data = bytearray(good.certificates[0])
+        data[place // 8] ^= 1 << place % 8
+        made = replace(good, certificates=(bytes(data), good.certificates[1]))
+        with pytest.raises((AccessError, IntegrityError)):
+            accept(made, signers=[AUTHORITY])
+
+
+def test_a_certificate_of_a_key_of_another_kind_is_refused() -> None:
+    key = rsa.generate_private_key(65537, 2048)
+    made = certificate("leaf", LEAF_KEY, "middle", MIDDLE_KEY, ca=False, public=key.public_key())
+    chain = tuple(each.public_bytes(Encoding.DER) for each in (made, MIDDLE))
+    with pytest.raises(IntegrityError, match="of a key of another kind"):
+        accept(replace(certified(leaf(), MIDDLE), certificates=chain), signers=[AUTHORITY])
+
+
+@pytest.mark.parametrize(
+    "extension",
+    [x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), x509.NameConstraints([x509.DNSName("a.example")], None)],
+    ids=["another purpose", "names of hosts"],
+)
+def test_an_authority_between_for_something_else_is_refused(extension: x509.ExtensionType) -> None:
+    between = certificate("middle", MIDDLE_KEY, "root", ROOT_KEY, ca=True, extension=extension)
+    with pytest.raises(AccessError, match="not accepted"):
+        accept(certified(leaf(), between), signers=[AUTHORITY])
+
+
+# ---- what is signed is what was checked
+
+
+def test_bytes_changed_after_they_were_checked_are_not_signed(
+    write: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = write(signer=A)
+    before = {file.name: file.read_bytes() for file in path.iterdir()}
+    sign = signing.sign
+
+    def late(data: bytes, signer: seal.Signer) -> bundle.Bundle:
+        for name in ("manifest.json", "lineage.json", "weights.safetensors", "header.bin"):
+            with path.joinpath(name).open("r+b") as file:
+                file.write(bytes(8))
+        return sign(data, signer)
+
+    monkeypatch.setattr(signing, "sign", late)
+    seal.countersign(path, B, signers=[PUBLIC_A])
+    signed = statement.read(bundle.read_more((path / "countersignatures.json").read_bytes())[0].payload)
+    assert {name: each.digest for name, each in signed.items()} == {name: sha256(before[name]) for name in signed}
+
+
+def test_a_signature_that_somebody_claims_to_be_ours_is_told_as_such(write: Callable[..., Path]) -> None:
+    path = write(signer=A)
+    false = replace(signing.sign(payload(), C), hint=PUBLIC_B.hint)
+    (path / "countersignatures.json").write_bytes(encode([false.to_json()]))
+    with pytest.raises(IntegrityError, match="does not verify"):
+        seal.countersign(path, B, signers=[PUBLIC_A])

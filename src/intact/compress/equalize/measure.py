@@ -49,7 +49,7 @@ def measure(graph: Graph, pieces: Sequence[Mapping[str, Array]], layouts: Mappin
     """
     inputs = {port.name for port in graph.inputs}
     inside = [name for name in layouts if name not in inputs]
-    runner = Runner(graph, fetch=inside) if inside else None
+    runner = Runner(graph, fetch=inside, threads=1) if inside else None
     size = MAX_BATCH if is_batched(graph.inputs) else max(_rows(piece) for piece in pieces)
     total = sum(_rows(piece) for piece in pieces)
     watchers = {name: _Watcher(name, layout, total) for name, layout in layouts.items()}

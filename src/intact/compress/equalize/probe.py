@@ -47,7 +47,7 @@ def probe(graph: Graph, places: Sequence[Place], pieces: Sequence[Mapping[str, A
     Returns:
         For each place an array of shape (1,), or (C,) for channels tried apart.
     """
-    runner = Runner(_switched(graph, places), fetch=[port.name for port in graph.outputs])
+    runner = Runner(_switched(graph, places), fetch=[port.name for port in graph.outputs], threads=1)
     off = {f"probe{number}": np.zeros(place.apart, np.float32) for number, place in enumerate(places)}
     noise, signal = [np.zeros(each.size) for each in off.values()], 0.0
     for part in _some(graph, pieces):

@@ -19,10 +19,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from intact.engine.backend import DEFAULT, Arrays, Backend, EngineError, Options, Session
-from intact.engine.scrub import memory_of
 from intact.engine.spec import graph_of, specs_of
 from intact.engine.surgery import own_zero_points
-from intact.graph.program import Program
+from intact.graph.program import Program, memory_of
 
 SETTINGS: Final[Mapping[str, Mapping[str, str]]] = {
     DEFAULT: {},

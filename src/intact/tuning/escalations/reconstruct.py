@@ -11,6 +11,10 @@ from intact.tuning.escalations import Escalation, Round, Situation, with_method
 
 METHOD = "gptq"
 """What the integers begin from."""
+MINUTES = 10.0
+"""Most that it takes."""
+SHARE = 0.5
+"""Of the time that is left; what comes after it needs some too."""
 
 
 def why_not(situation: Situation) -> str | None:
@@ -27,7 +31,8 @@ def rounds(situation: Situation) -> Generator[Round]:
     surest = situation.candidates("reconstruct", points)
     laboratory.progress("reconstruct", 0, 1)
     try:
-        made = Reconstructor()(situation.spec, surest[0].recipe, laboratory.deadline.left_s)
+        seconds = min(60.0 * MINUTES, laboratory.deadline.left_s * SHARE)
+        made = Reconstructor()(situation.spec, surest[0].recipe, seconds)
     except IntactError as refusal:
         situation.remark(f"not reconstructed: {refusal.message}")
         return
