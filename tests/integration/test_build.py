@@ -15,7 +15,7 @@ import pytest
 import intact
 from intact import engine
 from intact.errors import CheckFailed, DataError, UsageError
-from support.nets import cnn, data, mlp
+from support.nets import Net, cnn, data, mlp
 
 ENGINES = ["onnxruntime"]
 X = data(1, 64, 3, 8, 8)
@@ -445,3 +445,12 @@ def test_a_trained_residual_net_on_real_pictures(real_data: Path, monkeypatch: p
         if backend.why_unavailable() is None:
             session = backend.load(built.program, engine.Options(threads=1), "default")
             np.testing.assert_array_equal(session.run({built.inputs[0].name: held_out[:3]})[name], integers)
+
+
+@pytest.mark.parametrize("batch", [10, 128])
+def test_a_batch_of_a_fixed_size_is_never_cut(batch: int) -> None:
+    net = Net(0, x=[batch, 8])
+    model = net.bytes(net.op("Relu", net.gemm("x", net.normal(16, 8, scale=0.4), name="first")))
+    pieces = [{"x": data(seed, batch, 8)} for seed in range(-(-600 // batch))]
+    made = intact.build(intact.Spec(model=model, calibration=pieces), engines=["onnxruntime"])
+    assert made.agreement is not None

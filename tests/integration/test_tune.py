@@ -382,10 +382,19 @@ def test_integers_that_reconstruction_chose_are_taken() -> None:
     assert "the model was reconstructed: its recipe alone does not make it again" in tuned.remarks[-1]
 
 
+def test_inputs_to_retrain_on_that_do_not_fit_are_refused_before_the_work(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="'x' has shape"):
+        tune(retrain=Distiller(data={"x": data(1, 8, 3)}, steps=1), folder=tmp_path / "t")
+    assert not (tmp_path / "t" / JOURNAL).exists()
+
+
 def test_a_retraining_that_cannot_be_is_a_remark_and_the_budget_is_missed() -> None:
+    def retrain(source: intact.Spec, recipe: intact.Recipe, seconds: float) -> intact.Spec:
+        raise DataError("the labels are lost")
+
     options = {"space": intact.Space(widths=(2,)), "recipe": intact.Recipe(profile="exact"), "max_drop": 0.05}
-    with pytest.raises(intact.BudgetMissed, match="not retrained: .*'x'") as failure:
-        tune(escalations=["retrain"], retrain=Distiller(data={"x": data(1, 8, 3)}, steps=1), **options)
+    with pytest.raises(intact.BudgetMissed, match="not retrained: the labels are lost") as failure:
+        tune(escalations=["retrain"], retrain=retrain, **options)
     assert not any(candidate.passed for candidate in failure.value.front.checked)
 
 

@@ -190,8 +190,7 @@ def run(
     with failures(as_json=as_json):
         from intact import pipeline
 
-        if revisions is not None and no_revisions:
-            raise UsageError("both --revisions and --no-revisions are given", hint="give one of them")
+        store = revisions_store(revisions, none=no_revisions)
         pipeline.refuse_unwritable(output)  # before any work is done for it
         model = pipeline.open_model(
             artifact,
@@ -201,7 +200,7 @@ def run(
             engines=engine,
             threads=threads,
             scrub="in place" if scrub else False,
-            revisions=revisions or not no_revisions,
+            revisions=store,
             allow_older=allow_older,
         )
         results, repairs = _checked_run(model, pipeline.read_npz(inputs), scrub=scrub)

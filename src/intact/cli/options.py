@@ -106,6 +106,10 @@ NoRevisions = Annotated[
 AllowOlder = Annotated[
     bool, typer.Option("--allow-older", help="Accept a revision older than one opened before, unless it is withdrawn.")
 ]
+RevisesOlder = Annotated[
+    bool,
+    typer.Option("--allow-older", help="Accept a --revises older than one opened before, unless it is withdrawn."),
+]
 Scrub = Annotated[
     bool,
     typer.Option(

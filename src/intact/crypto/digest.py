@@ -9,9 +9,6 @@ from blake3 import blake3 as _blake3
 
 from intact.crypto.buffer import Buffer
 
-HEX_CHARS = 64
-"""Of either digest."""
-
 
 def sha256(data: Buffer) -> str:
     """Return the SHA-256 of `data` as 64 lower-case hex digits; releases the GIL while it works."""

@@ -138,6 +138,8 @@ def build(
     revises: Path | str | None = None,
     artifact_id: str | None = None,
     revision: int | None = None,
+    revisions: Path | str | bool = True,
+    allow_older: bool = False,
     progress: Progress = silent,
     drafted: Draft | None = None,
 ) -> Built:
@@ -157,7 +159,11 @@ def build(
         policy: Limits on the use of the artifact; none where it is None.
         revises: The artifact that this one is the next revision of; `signer` must have signed it.
         artifact_id: Identity of the artifact that this is a revision of, where that one is not at hand.
-        revision: Number of the revision; where it is None, 1, or one more than that of `revises`.
+        revision: Number of the revision; where it is None, 1, or one more than that of `revises` and of all
+            that were opened before.
+        revisions: Folder that remembers the highest revision opened of each artifact, for a later revision of one; the
+            user's own where it is True, none where it is False. The new one is written down there, where it is signed.
+        allow_older: Accept a `revises` older than a revision opened before, unless its owner withdrew it.
         progress: Called with (stage, done, total).
         drafted: The integers, where training made them already; `recipe` is not looked at then.
 
@@ -168,6 +174,7 @@ def build(
         ModelError: The float model cannot be read or run.
         DataError: The data do not fit the model.
         UsageError: The recipe does not fit, or `out` exists already.
+        AccessError: `revises` is not signed by `signer`, or older than a revision opened before.
         CheckFailed: Over budget (the message names the layers that cost most; nothing was written), or no engine of
             this host conforms.
     """
@@ -184,6 +191,8 @@ def build(
         artifact=artifact_id,
         revision=revision,
         signer=signer,
+        revisions=revisions,
+        allow_older=allow_older,
     )
     names = terms.engines(engines)
     options = Options(max_drop=max_drop, threads=threads, engines=names, measure_costs=measure_costs, progress=progress)
@@ -354,4 +363,6 @@ def _write(
     manifest = seal.write(
         payload, target, recipients=recipients, signer=signer, artifact=terms.artifact, revision=terms.revision
     )
+    if signer is not None:
+        terms.remember(manifest)
     return replace(built, manifest=manifest, path=target, signed=signer is not None)

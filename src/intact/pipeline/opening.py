@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from intact import engine, seal
 from intact.errors import AccessError, UsageError
-from intact.pipeline import artifact
+from intact.pipeline import artifact, given
 from intact.pipeline.model import Model
 
 IN_PLACE: Final = "in place"
@@ -91,22 +91,21 @@ def open_model(
         The model; where `tensors` names some, a read-only mapping of these.
 
     Raises:
-        UsageError: There is no artifact at `path`, or no tensor of that name.
+        UsageError: There is no artifact at `path`, or no tensor of that name; or a key is none, such as its path.
         AccessError: Unsigned, signed by a stranger, expired, too early, an engine that is not allowed, a revision older
             than one opened before, a clock that cannot be right, or no identity fits.
         IntegrityError: A byte is not what its owner made, or what is remembered of revisions is damaged.
         CheckFailed: No engine of this host conforms.
     """
-    signers = signer if isinstance(signer, seal.Trust) else _several(signer)
     conditions = seal.Conditions(
         clock=clock,
         engines=None if engines is None else tuple(engines),
-        revisions=_store(revisions),
+        revisions=given.store(revisions),
         allow_older=allow_older,
     )
     means: dict[str, Any] = {
-        "identities": _several(identity),
-        "signers": signers,
+        "identities": given.identities(identity),
+        "signers": given.signers(signer),
         "allow_unsigned": allow_unsigned,
         "conditions": conditions,
     }
@@ -164,14 +163,3 @@ def _allowed(policy: seal.Policy, engines: Sequence[str] | None) -> Sequence[str
             hint=f"it has {', '.join(engine.find())}; ask its owner for a revision that allows one of these",
         )
     return [name for name in known if engine.find()[name].automatic] or known
-
-
-def _store(revisions: Path | str | bool) -> seal.Revisions | None:
-    """Return where revisions are remembered, if anywhere."""
-    if revisions is False:
-        return None
-    return seal.Revisions(folder=seal.default_revisions() if revisions is True else Path(revisions))
-
-
-def _several(value: Any) -> tuple[Any, ...]:
-    return tuple(value) if isinstance(value, list | tuple) else (value,)

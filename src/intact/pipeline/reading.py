@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from intact import seal
+from intact.pipeline import given
 
 
 def read_to_compare(
@@ -29,12 +29,8 @@ def read_to_compare(
     """
     return seal.read(
         Path(path),
-        identities=_several(identity),
-        signers=signer if isinstance(signer, seal.Trust) else _several(signer),
+        identities=given.identities(identity),
+        signers=given.signers(signer),
         allow_unsigned=allow_unsigned,
         conditions=None,
     )
-
-
-def _several(value: Any) -> tuple[Any, ...]:
-    return tuple(value) if isinstance(value, list | tuple) else (value,)

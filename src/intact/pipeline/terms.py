@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from intact import engine, seal
 from intact.errors import UsageError
+from intact.pipeline import given
 from intact.seal.manifest import is_artifact_id
 from intact.wire.canonical import SAFE_INTEGER
 
@@ -20,11 +22,13 @@ class Terms:
         artifact: Identity of the artifact, 32 hex digits; a fresh one where it is None.
         revision: Counts up from 1.
         policy: Limits on its use.
+        revisions: Where the revision is written down once it is made; None for nowhere.
     """
 
     artifact: str | None
     revision: int
     policy: seal.Policy
+    revisions: seal.Revisions | None = None
 
     def engines(self, asked: Sequence[str] | None) -> tuple[str, ...] | None:
         """Return the engines to check the model with: those asked for, else those that its readers may use.
@@ -42,6 +46,16 @@ class Terms:
             )
         return self.policy.engines if asked is None else tuple(asked)
 
+    def remember(self, made: seal.Manifest) -> None:
+        """Write down the revision that was made and signed, so that none before it is taken for the latest.
+
+        Raises:
+            IntegrityError: What is remembered of revisions is damaged.
+            UsageError: It cannot be written.
+        """
+        if self.revisions is not None:
+            self.revisions.remember(made.artifact, made.revision, made.policy.minimum_revision or 1, time.time())
+
 
 def settle(
     policy: seal.Policy | None,
@@ -50,6 +64,8 @@ def settle(
     artifact: str | None,
     revision: int | None,
     signer: seal.Signer | None,
+    revisions: Path | str | bool,
+    allow_older: bool,
 ) -> Terms:
     """Return the terms of a new artifact.
 
@@ -59,11 +75,13 @@ def settle(
         artifact: Identity of the artifact it is a revision of, where that one is not at hand.
         revision: Its revision; where it is None, 1, or one more than that of `revises`.
         signer: Who will sign it, and must have signed `revises`.
+        revisions: Where opened revisions are remembered, as `given.store` takes it; looked at for a later revision only.
+        allow_older: Take a `revises` older than a revision opened before, unless it is withdrawn.
 
     Raises:
         UsageError: They do not go together, there is no such artifact or engine, or the revision is not a later one.
-        AccessError: `revises` is not signed by `signer`.
-        IntegrityError: `revises` is damaged.
+        AccessError: `revises` is not signed by `signer`, or is older than one opened before; or `revision` is.
+        IntegrityError: `revises`, or what is remembered, is damaged.
     """
     policy = policy or seal.Policy()
     for name in policy.engines or ():
@@ -78,17 +96,48 @@ def settle(
             f"artifact id is {artifact!a:.40}, wanted 32 lower-case hex digits", hint="see `intact inspect`"
         )
     if revises is not None:
-        old = _revised(revises, signer)
-        artifact, revision = old.artifact, _later(revision, old.revision)
-        if policy.minimum_revision is None:  # what is withdrawn stays withdrawn
-            policy = replace(policy, minimum_revision=old.policy.minimum_revision)
-    terms = Terms(artifact=artifact, revision=1 if revision is None else revision, policy=policy)
+        terms = _next(policy, _revised(revises, signer), revision, given.store(revisions), allow_older=allow_older)
+    elif artifact is not None:
+        terms = _named(policy, artifact, revision or 1, given.store(revisions), allow_older=allow_older)
+    else:
+        terms = Terms(artifact=None, revision=1 if revision is None else revision, policy=policy)
     if not (policy.minimum_revision or 1) <= terms.revision <= SAFE_INTEGER:
         raise UsageError(
             f"revision is {terms.revision}, and revisions below {policy.minimum_revision or 1} are withdrawn",
             hint="give it a higher revision (--revision)",
         )
     return terms
+
+
+def _next(
+    policy: seal.Policy,
+    old: seal.Manifest,
+    revision: int | None,
+    revisions: seal.Revisions | None,
+    *,
+    allow_older: bool,
+) -> Terms:
+    """Return the terms of the revision after `old` and all that were opened: what is withdrawn stays withdrawn."""
+    if revisions is not None:
+        revisions.check(old.artifact, old.revision, allow_older=allow_older)
+    seen = seal.NOTHING_SEEN if revisions is None else revisions.recall(old.artifact)
+    withdrawn = seen.withdraw(policy.minimum_revision, old.policy.minimum_revision)
+    return Terms(
+        artifact=old.artifact,
+        revision=_later(revision, seen.after(old.revision) - 1),
+        policy=replace(policy, minimum_revision=withdrawn),
+        revisions=revisions,
+    )
+
+
+def _named(
+    policy: seal.Policy, artifact: str, revision: int, revisions: seal.Revisions | None, *, allow_older: bool
+) -> Terms:
+    """Return the terms of a revision of an artifact that is not at hand."""
+    if revisions is not None:
+        revisions.check(artifact, revision, allow_older=allow_older)
+        policy = replace(policy, minimum_revision=revisions.recall(artifact).withdraw(policy.minimum_revision))
+    return Terms(artifact=artifact, revision=revision, policy=policy, revisions=revisions)
 
 
 def _later(revision: int | None, old: int) -> int:

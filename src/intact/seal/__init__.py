@@ -20,6 +20,7 @@ from intact.seal.recipient import Identity, Recipient
 from intact.seal.recipients.passphrase import identity as passphrase_identity
 from intact.seal.recipients.passphrase import recipient as passphrase_recipient
 from intact.seal.rekey import add_recipients, rekey, remove_recipients
+from intact.seal.revisions import NOTHING as NOTHING_SEEN
 from intact.seal.revisions import Revisions, Seen
 from intact.seal.revisions import default_folder as default_revisions
 from intact.seal.signing import Signer
@@ -29,6 +30,7 @@ from intact.seal.trust import Leaf, Trust, all_of, any_of, threshold
 from intact.seal.writer import write
 
 __all__ = [
+    "NOTHING_SEEN",
     "Authority",
     "CertifiedKey",
     "Conditions",

@@ -28,8 +28,8 @@ class TensorSpec:
         dtype: Type of its elements, one of `layout.TENSOR_DTYPES`.
         shape: Its extents.
         blake3: Digest of its bytes, before they are stored in a form. Opening need not check it: the signed ciphertext
-            and the committed key leave one plaintext only. It is there to compare two builds, and to rekey, without
-            trust in between.
+            and the committed key leave one plaintext only. It is there to compare two builds, and for `rekey`, which
+            holds what it stores anew against it.
         form: How it is stored: "raw", or a form of `intact.numbers.storage`.
         parameters: What that form needs to know.
     """

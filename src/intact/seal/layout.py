@@ -36,6 +36,11 @@ LIMITS: Final = {
 }
 """Every file an artifact may hold, with the most bytes it may have."""
 
+FEW_VALUES: Final = 2**18
+BYTES_A_VALUE: Final = 16
+"""What manifest.json and lineage.json may hold: so many values, and one more for so many bytes. A tensor needs nine in
+118 bytes or more, so that `MAX_TENSORS` of them fit with any number of digests."""
+
 SIGNATURES: Final = (SIGNATURE, COUNTERSIGNATURES)
 UNSIGNED: Final = frozenset({KEYS, SIGNATURE, COUNTERSIGNATURES})
 """Files that no signature covers."""
@@ -71,13 +76,17 @@ NIBBLES: Final = {"I4": np.dtype(ml_dtypes.int4), "U4": np.dtype(ml_dtypes.uint4
 TENSOR_DTYPES: Final = {**DTYPES, **NIBBLES}
 """Every type that a tensor may have before it is stored."""
 
-
 _HEX_256 = re.compile(r"[0-9a-f]{64}")
 
 
 def is_digest(text: object) -> bool:
     """Whether `text` is a digest of 256 bits: 64 lower-case hex digits."""
     return isinstance(text, str) and _HEX_256.fullmatch(text) is not None
+
+
+def most_values(size_bytes: int) -> int:
+    """Return how many values manifest.json or lineage.json of this size may hold, as `wire.count_values` counts."""
+    return FEW_VALUES + size_bytes // BYTES_A_VALUE
 
 
 def dtype_name(dtype: np.dtype[Any]) -> str | None:

@@ -17,7 +17,6 @@ SUITE_SEALED: Final = "intact-1-sealed"
 SUITE_PLAIN: Final = "intact-1-plain"
 
 _HEX_128 = re.compile(r"[0-9a-f]{32}")
-_HEX_256 = re.compile(r"[0-9a-f]{64}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,7 +101,8 @@ class Manifest:
         Raises:
             IntegrityError: Another format version or suite, or a field that is missing, unknown or out of range.
         """
-        value = decode(data, where=layout.MANIFEST, limit_bytes=layout.LIMITS[layout.MANIFEST])
+        limit = layout.LIMITS[layout.MANIFEST]
+        value = decode(data, where=layout.MANIFEST, limit_bytes=limit, limit_values=layout.most_values(len(data)))
         version = value.get("format") if isinstance(value, dict) else None
         if version != FORMAT or type(version) is not int:
             raise IntegrityError(
@@ -144,5 +144,5 @@ def _check(manifest: Manifest) -> None:
         if manifest.sealed and (entry.dtype, entry.shape) != ("U8", (size,)):
             raise IntegrityError(f"tensor {number} in manifest.json is not ciphertext")
         digests.extend(entry.segments)
-    if any(_HEX_256.fullmatch(digest) is None for digest in digests):
+    if not all(layout.is_digest(digest) for digest in digests):
         raise IntegrityError("manifest.json has a digest that is not 64 lower-case hex digits")

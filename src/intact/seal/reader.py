@@ -285,7 +285,8 @@ def read_blob(folder: Folder, name: str, blob: Blob) -> bytes:
 def read_lineage(folder: Folder, manifest: Manifest) -> Mapping[str, Any]:
     """Return the lineage statement."""
     data = read_blob(folder, layout.LINEAGE, manifest.lineage)
-    lineage = decode(data, where=layout.LINEAGE, limit_bytes=layout.LIMITS[layout.LINEAGE])
+    limit = layout.LIMITS[layout.LINEAGE]
+    lineage = decode(data, where=layout.LINEAGE, limit_bytes=limit, limit_values=layout.most_values(len(data)))
     if not isinstance(lineage, dict):
         raise IntegrityError(f"{layout.LINEAGE} is not an object")
     return lineage

@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
+from urllib.parse import SplitResult
 
 from intact.crypto import Secret, blake3
 from intact.errors import UsageError
 
 MAX_LABEL_CHARS: Final = 64
 ID_CHARS: Final = 32
+LOOPBACK: Final = ("localhost", "127.0.0.1", "::1")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,6 +102,11 @@ class Kind:
 def fingerprint(kind: str, public: str) -> str | None:
     """Return the first 32 hex digits of the BLAKE3 of kind, a zero byte and public text; None where that is empty."""
     return blake3(f"{kind}\0{public}".encode())[:ID_CHARS] if public else None
+
+
+def stays_here(address: SplitResult) -> bool:
+    """Whether `address` is plain HTTP to this machine, which nobody listens to as long as no proxy is asked."""
+    return address.scheme == "http" and address.hostname in LOOPBACK
 
 
 def is_label(text: str) -> bool:

@@ -1,4 +1,4 @@
-"""What this user has opened: the highest revision of each artifact, and when. Protects against older revisions.
+"""What this user has opened or made: the highest revision of each artifact, and when. Protects against older revisions.
 
 A folder holds a file for each artifact, `clock.json`, and `lock`. Files are replaced in one step, by one process at a
 time; what they say only ever rises. One that is damaged is refused, since ignoring it would undo the protection.
@@ -43,6 +43,15 @@ class Seen:
     version: int
     highest: int
     minimum: int
+
+    def after(self, revision: int) -> int:
+        """Return the revision that follows `revision` and all that were opened."""
+        return max(revision, self.highest) + 1
+
+    def withdraw(self, *below: int | None) -> int | None:
+        """Return what a policy says so that all stays withdrawn that was, or is below one of `below`; None for none."""
+        said = [each for each in (*below, self.minimum if self.minimum > 1 else None) if each is not None]
+        return max(said, default=None)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -68,7 +68,8 @@ def replace_file(path: Path, data: Buffer) -> None:
     Raises:
         UsageError: The system refused to write.
     """
-    part = path.parent.parent / f".{path.parent.name}.{path.name}.{secrets.token_hex(8)}.partial"
+    folder = path.parent.resolve()  # what "." or a link stands for: beside it, and on its file system
+    part = folder.parent / f".{folder.name}.{path.name}.{secrets.token_hex(8)}.partial"
     try:
         write_file(part, [data])
         part.rename(path)

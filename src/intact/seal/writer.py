@@ -19,7 +19,7 @@ from intact.seal.replacing import swapped
 from intact.seal.signing import Signer
 from intact.seal.staging import staged, write_file
 from intact.seal.tensors import store
-from intact.wire import encode, to_json
+from intact.wire import count_values, encode, to_json
 from intact.wire.canonical import SAFE_INTEGER
 
 
@@ -123,9 +123,12 @@ def _write_files(part: Path, files: Mapping[str, bytes]) -> None:
     """Write each of `files` into `part`.
 
     Raises:
-        UsageError: One is larger than a reader would take.
+        UsageError: One is larger than a reader would take, or holds more values.
     """
     for name, content in files.items():
         if len(content) > layout.LIMITS[name]:
             raise UsageError(f"{name} would have {len(content)} bytes, {layout.LIMITS[name]} are allowed")
+        limit = layout.most_values(len(content))
+        if name in (layout.MANIFEST, layout.LINEAGE) and count_values(content) > limit:
+            raise UsageError(f"{name} would have more than the {limit} values allowed", hint="say less in it")
         write_file(part / name, [content])

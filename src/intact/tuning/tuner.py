@@ -14,7 +14,9 @@ from typing import Any
 from intact import seal
 from intact.compress.recipe import Recipe
 from intact.errors import UsageError
+from intact.graph.normalise import normalise
 from intact.pipeline.building import Built, build, refuse_existing
+from intact.pipeline.evidence import pieces_of
 from intact.pipeline.options import Options, Progress, silent
 from intact.pipeline.spec import Spec
 from intact.tuning.choices import Choice, Space
@@ -179,6 +181,8 @@ def _ground(asked: Asked, place: Path) -> _Ground:
     """Capture the model, build it by the recipe as it is, score the float model, and open the journal."""
     start = time.monotonic()
     material = material_of(asked.spec, asked.recipe)
+    if isinstance(asked.retrain, Distiller) and asked.retrain.data is not None:  # a slip there must not cost a tuning
+        pieces_of(asked.retrain.data, normalise(material.spec.proto()).inputs)
     material, held = (material, ()) if asked.spec.evaluate is not None else hold_out(material)
     base = _build(asked, material, asked.recipe, progress=asked.progress)
     asked.progress("evaluate", 0, 1)

@@ -5,7 +5,11 @@ from __future__ import annotations
 import gc
 from dataclasses import replace
 
+import ml_dtypes
 import numpy as np
+import onnx
+import pytest
+from onnx import helper
 
 from intact.graph.load import load
 from intact.graph.normalise import normalise
@@ -68,3 +72,24 @@ def test_weights_that_normalising_leaves_alone_stay_where_they_are() -> None:
     shared = [name for name in program.tensors if name in constants]
     assert shared
     assert all(np.shares_memory(constants[name], program.tensors[name]) for name in shared)
+
+
+@pytest.mark.parametrize("columns", [32, 33])
+def test_nibbles_run_as_onnx_says(columns: int) -> None:
+    rng = np.random.default_rng(0)
+    codes = rng.integers(-8, 8, (25, columns)).astype(ml_dtypes.int4)  # an odd number of them, too
+    weights = helper.make_node("Cast", ["w"], ["f"], to=onnx.TensorProto.FLOAT)
+    product = helper.make_node("MatMul", ["x", "f"], ["y"])
+    ports = [helper.make_tensor_value_info(*port) for port in (("x", 1, ["n", 25]), ("y", 1, ["n", columns]))]
+    whole = helper.make_graph([weights, product], "g", ports[:1], ports[1:], [onnx.numpy_helper.from_array(codes, "w")])
+    proto = helper.make_model(whole, opset_imports=[helper.make_opsetid("", 21)], ir_version=10)
+    x = rng.standard_normal((3, 25)).astype(np.float32)
+    assert np.allclose(Runner(proto)({"x": x})["y"], x @ codes.astype(np.float32), atol=1e-4)
+    normal = normalise(proto)
+    assert np.allclose(Runner(normal)({"x": x})[normal.outputs[0].name], x @ codes.astype(np.float32), atol=1e-4)
+
+
+def test_large_texts_stay_inside_the_graph() -> None:
+    words = onnx.numpy_helper.from_array(np.array([f"word {i}" for i in range(100)], dtype=object), "words")
+    whole = helper.make_graph([], "g", [], [], [words])
+    assert Program.from_proto(helper.make_model(whole)).tensors == {}

@@ -7,10 +7,11 @@ import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, Final
+from urllib.parse import urlsplit
 
 from intact.crypto import Secret
 from intact.errors import AccessError, UsageError
-from intact.seal.recipient import Identity, Kind, Recipient
+from intact.seal.recipient import Identity, Kind, Recipient, stays_here
 
 NAME = "aws_kms"
 CONTEXT: Final = {"purpose": "intact/v1/data-key"}
@@ -93,7 +94,7 @@ def _ask(arn: str, question: Callable[[Any, dict[str, Any]], Any]) -> dict[str, 
     assert found is not None  # `_is_key` saw it
     try:
         with _no_bodies_in_logs():
-            kms = boto3.client("kms", region_name=found[1], config=config)
+            kms = _client(boto3, found[1], config)
             return dict(question(kms, {"KeyId": arn, "EncryptionContext": CONTEXT}))
     except errors.ClientError as error:
         raise _refusal(arn, str(error.response.get("Error", {}).get("Code", ""))) from None
@@ -103,6 +104,23 @@ def _ask(arn: str, question: Callable[[Any, dict[str, Any]], Any]) -> dict[str, 
         raise UsageError(
             f"AWS KMS cannot be asked about {arn} ({type(error).__name__})", hint="check network and configuration"
         ) from None
+
+
+def _client(boto3: Any, region: str, config: Any) -> Any:
+    """Return a client that asks with TLS, or on this machine and no proxy.
+
+    Raises:
+        UsageError: The address is set to one that others could listen to.
+    """
+    kms = boto3.client("kms", region_name=region, config=config)
+    address = urlsplit(kms.meta.endpoint_url)
+    if stays_here(address):
+        return boto3.client("kms", region_name=region, config=config.merge(type(config)(proxies={})))
+    if address.scheme != "https":
+        raise UsageError(
+            "address of AWS KMS is not https", hint="set AWS_ENDPOINT_URL_KMS to one that begins with https://"
+        )
+    return kms
 
 
 @contextmanager

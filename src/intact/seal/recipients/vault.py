@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 
 from intact.crypto import Secret
 from intact.errors import AccessError, UsageError
-from intact.seal.recipient import Identity, Kind, Recipient
+from intact.seal.recipient import Identity, Kind, Recipient, stays_here
 
 NAME = "vault"
 PURPOSE: Final = b"intact/v1/data-key"
@@ -28,7 +28,6 @@ MAX_TOKEN_BYTES: Final = 2**13
 _NAME = re.compile(r"vault:(?://((?:[A-Za-z0-9][A-Za-z0-9_.-]*/)+))?([A-Za-z0-9][A-Za-z0-9_.-]*)")
 _DEFAULT_MOUNT = "transit/"
 _WRAPPED = re.compile(rb"vault:v[1-9][0-9]{0,8}:[A-Za-z0-9+/]+={0,2}")
-_LOOPBACK = ("localhost", "127.0.0.1", "::1")
 
 
 def parse_recipient(text: str) -> Recipient | None:
@@ -115,6 +114,7 @@ def _ask(name: str, question: Callable[[Any, dict[str, str]], Any]) -> dict[str,
         namespace=_variable("NAMESPACE") or None,
         timeout=TIMEOUT_S,
         allow_redirects=False,
+        session=_session(address),
     )
     try:
         answer = question(client.secrets.transit, place)
@@ -174,11 +174,25 @@ def _address() -> str:
         parts = urlsplit(address)
     except ValueError:
         raise UsageError("address of the Vault is no URL", hint="set VAULT_ADDR to https://HOST:PORT") from None
-    if parts.scheme != "https" and not (parts.scheme == "http" and parts.hostname in _LOOPBACK):
+    if parts.scheme != "https" and not stays_here(parts):
         raise UsageError("address of the Vault is not https", hint="set VAULT_ADDR to one that begins with https://")
     if parts.username or parts.password:
         raise UsageError("address of the Vault holds a password", hint="take it out of VAULT_ADDR")
     return f"{parts.scheme}://{parts.netloc}"
+
+
+def _session(address: str) -> Any:
+    """Return a session that asks no proxy, for an address without TLS: a proxy would read token and keys.
+
+    None for one with TLS, which a proxy cannot look into.
+    """
+    if not stays_here(urlsplit(address)):
+        return None
+    import requests  # comes with hvac
+
+    session = requests.Session()
+    session.trust_env = False
+    return session
 
 
 def _token() -> str:
