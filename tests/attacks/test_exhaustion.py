@@ -95,6 +95,22 @@ def test_deep_or_long_json_is_refused(victim: Copy, name: str, text: bytes) -> N
         target.read(allow_unsigned=True)
 
 
+@pytest.mark.parametrize("value", [b"[]", b"{}", b"0", b'""', b"[0]", b'{"a":0}'])
+def test_a_description_of_endless_values_is_refused_unparsed(victim: Copy, value: bytes) -> None:
+    target = victim("bare")
+    text = b"[" + value + (b"," + value) * (2 * 2**20 // (1 + len(value))) + b"]"
+    genuine = (target.path / "manifest.json").read_bytes()
+    (target.path / "manifest.json").write_bytes(text)
+    for action in (seal.inspect, lambda path: seal.read(path, allow_unsigned=True)):
+        with pytest.raises(IntegrityError, match=r"manifest\.json of \d+ bytes has more than the \d+ values allowed"):
+            action(target.path)
+    (target.path / "manifest.json").write_bytes(genuine)
+    (target.path / "lineage.json").write_bytes(text)
+    forge.fix_digests(target.path)
+    with pytest.raises(IntegrityError, match=r"lineage\.json of \d+ bytes has more than the \d+ values allowed"):
+        seal.inspect(target.path)
+
+
 @pytest.mark.parametrize("shape", [[2**42], [2**21, 2**21], [1, 2**31], [2**31, 1], [10**5, 10**5], [2**28]])
 def test_a_stored_tensor_that_would_fill_memory_is_refused(victim: Copy, shape: list[int]) -> None:
     target = victim("packed bare")

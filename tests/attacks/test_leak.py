@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import socket
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import forge
@@ -72,6 +73,48 @@ def test_no_token_and_no_key_go_to_a_server_nobody_vouches_for(
             with pytest.raises(UsageError, match="cannot be asked|not https"):
                 seal.read(target.path, identities=[seal.load_identity("vault:models")], allow_unsigned=True)
         assert len(server.paths) == 1
+
+
+@pytest.fixture
+def proxy(monkeypatch: pytest.MonkeyPatch) -> Iterator[socket.socket]:
+    """A proxy that the environment names for plain HTTP; it takes connections, and says nothing."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        for name in ("http_proxy", "HTTP_PROXY", "all_proxy"):
+            monkeypatch.setenv(name, f"http://127.0.0.1:{listener.getsockname()[1]}")
+        for name in ("no_proxy", "NO_PROXY", "BAO_ADDR", "BAO_TOKEN"):
+            monkeypatch.delenv(name, raising=False)
+        listener.setblocking(False)
+        yield listener
+
+
+SERVICES = {
+    "vault": ("vault:models", {"VAULT_ADDR": "{}", "VAULT_TOKEN": "hvs.t"}),
+    "aws_kms": (
+        "arn:aws:kms:eu-central-1:111122223333:key/1",
+        {"AWS_ENDPOINT_URL_KMS": "{}", "AWS_ACCESS_KEY_ID": "testing", "AWS_SECRET_ACCESS_KEY": "testing"},
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", SERVICES)
+def test_no_token_and_no_key_go_to_a_proxy_without_tls(
+    victim: Copy, proxy: socket.socket, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    target, (name, environment) = victim("tiny"), SERVICES[kind]
+    with socket.create_server(("127.0.0.1", 0)) as closed:
+        port = closed.getsockname()[1]
+    for address, message in (
+        (f"http://127.0.0.1:{port}", "cannot be asked"),
+        (f"http://localhost:{port}", "cannot be asked"),
+        ("http://kms.example", "not https"),
+        ("http://127.0.0.1.example:80", "not https"),
+    ):
+        for variable, value in environment.items():
+            monkeypatch.setenv(variable, value.format(address))
+        with pytest.raises(UsageError, match=message):
+            seal.add_recipients(target.path, [seal.load_recipient(name)], identities=[target.owner.identity])
+        with pytest.raises(BlockingIOError):
+            proxy.accept()
 
 
 def test_everything_that_fails_under_the_key_fails_alike(victim: Copy) -> None:

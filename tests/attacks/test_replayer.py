@@ -12,6 +12,7 @@ from victims import Victim, tiny
 
 from intact import seal
 from intact.errors import AccessError, IntegrityError
+from intact.pipeline import terms
 from intact.seal import policy
 from intact.seal.recipients import x25519
 
@@ -61,6 +62,46 @@ def test_an_older_revision_is_refused(line: Victim, store: seal.Revisions) -> No
         use(line, store)
     put(line, 3)
     use(line, store)
+
+
+def test_an_older_revision_is_not_made_the_newest(line: Victim, store: seal.Revisions) -> None:
+    put(line, 2, minimum_revision=2)
+    use(line, store)
+    put(line, 1)
+    before = {path.name: path.read_bytes() for path in line.path.iterdir()}
+    for older in (False, True):
+        with pytest.raises(AccessError, match="is withdrawn"):
+            rekey(line, store, allow_older=older)
+        with pytest.raises(AccessError, match="is withdrawn"):
+            settle(line, store, allow_older=older)
+    assert {path.name: path.read_bytes() for path in line.path.iterdir()} == before
+    put(line, 4, minimum_revision=2)
+    use(line, store)
+    put(line, 3)
+    for act in (rekey, settle):
+        with pytest.raises(AccessError, match="is older than revision 4, opened before"):
+            act(line, store)
+    found = settle(line, store, allow_older=True)
+    assert (found.revision, found.policy.minimum_revision) == (5, 2)
+    made = rekey(line, store, allow_older=True)
+    assert (made.revision, made.policy.minimum_revision) == (5, 2)
+    assert store.recall(NAME) == seal.Seen(version=1, highest=5, minimum=2)  # remembered as if it was opened
+    use(line, store)
+    put(line, 4, minimum_revision=2)
+    with pytest.raises(AccessError, match="is older than revision 5"):
+        use(line, store)
+
+
+def test_a_revision_by_number_undoes_no_withdrawal(line: Victim, store: seal.Revisions) -> None:
+    put(line, 3, minimum_revision=2)
+    use(line, store)
+    with pytest.raises(AccessError, match="is withdrawn"):
+        settle(line, store, artifact=NAME, revision=1)
+    with pytest.raises(AccessError, match="is older than revision 3"):
+        settle(line, store, artifact=NAME, revision=2)
+    assert settle(line, store, artifact=NAME, revision=4).policy.minimum_revision == 2
+    lower = seal.Policy(minimum_revision=1)
+    assert settle(line, store, policy=lower).policy.minimum_revision == 2
 
 
 def test_a_withdrawn_revision_is_refused_even_where_older_ones_are_let_in(line: Victim, store: seal.Revisions) -> None:
@@ -120,6 +161,25 @@ def test_an_unsigned_artifact_never_raises_what_is_remembered(line: Victim, stor
     use(line, store, allow_unsigned=True)
     put(line, 1)
     use(line, store)
+
+
+def rekey(line: Victim, store: seal.Revisions, *, allow_older: bool = False) -> seal.Manifest:
+    """Let the owner make the next revision of what lies there."""
+    return seal.rekey(
+        line.path,
+        [line.owner.recipient],
+        identities=[line.owner.identity],
+        signer=line.signer,
+        signers=[line.signer.verifying_key],
+        revisions=store,
+        allow_older=allow_older,
+    )
+
+
+def settle(line: Victim, store: seal.Revisions, *, allow_older: bool = False, **more: Any) -> terms.Terms:
+    """Let the owner begin a build of the next revision of what lies there, or of the one that is named."""
+    wanted = {"policy": None, "revises": None if "artifact" in more else line.path, "artifact": None, "revision": None}
+    return terms.settle(**{**wanted, **more}, signer=line.signer, revisions=store.folder, allow_older=allow_older)
 
 
 def change_policy(line: Victim, **limits: Any) -> None:

@@ -14,6 +14,7 @@ import pytest
 import intact
 from intact import engine, seal
 from intact.errors import AccessError, IntegrityError, UsageError
+from intact.pipeline.reading import read_to_compare
 from intact.seal import policy
 from support.nets import cnn, data
 
@@ -226,6 +227,9 @@ def test_the_command_keeps_to_revisions(run: Command, folder: Path) -> None:
     id_ = run("inspect", "2", "--json").json["artifact"]
     told = run("build", "--out", "5", "--artifact-id", id_, "--revision", "5", "--minimum-revision", "2")
     assert told.code == 0, told.err
+    made = run("run", "2")  # what was made counts as opened
+    assert (made.code, "older than revision 5, opened before" in made.err) == (4, True)
+    (folder / "intact" / "revisions" / f"{id_}.json").unlink()  # as where others read it
     assert [run("run", name).code for name in ("1", "2", "5", "5")] == [0, 0, 0, 0]
     older = run("run", "2")
     assert older.code == 4
@@ -243,6 +247,51 @@ def test_the_command_keeps_to_revisions(run: Command, folder: Path) -> None:
     damaged = run("run", "5", "--json")
     assert (damaged.code, damaged.json["exit_code"]) == (3, 3)
     assert "is damaged" in damaged.json["error"]
+
+
+def test_the_command_revises_no_older_revision(run: Command, folder: Path) -> None:
+    assert run("build", "--out", "1").code == 0
+    assert run("build", "--out", "2", "--revises", "1", "--minimum-revision", "2").code == 0
+    told = run("build", "--out", "x", "--revises", "1", "--allow-older")
+    assert (told.code, "is withdrawn: its owner withdrew all below 2" in told.err) == (4, True)
+    assert not (folder / "x").exists()
+    assert run("build", "--out", "3", "--revises", "2").code == 0
+    told = run("build", "--out", "x", "--revises", "2")
+    assert (told.code, "is older than revision 3, opened before" in told.err) == (4, True)
+    told = run("build", "--out", "x", "--revises", "2", "--revision", "3", "--allow-older")
+    assert (told.code, "revision 3 does not come after revision 3" in told.err) == (2, True)
+    assert run("build", "--out", "4", "--revises", "2", "--allow-older").code == 0
+    facts = run("inspect", "4", "--json").json
+    assert (facts["revision"], facts["policy"]["minimum_revision"]) == (4, 2)
+    assert run("build", "--out", "other 3", "--revises", "2", "--no-revisions").code == 0
+    assert run("inspect", "other 3", "--json").json["revision"] == 3
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"signer": "signing.pub"}, "a str was given, wanted a public key or authority"),
+        ({"signer": ["signing.pub"]}, "a str was given, wanted a public key or authority"),
+        ({"signer": (each for each in ())}, "a generator was given, wanted a public key"),
+        ({"identity": Path("identity.key")}, "a PosixPath was given, wanted an identity"),
+        ({"identity": [None]}, "a NoneType was given, wanted an identity"),
+    ],
+)
+def test_what_is_no_key_is_told(write: Callable[..., Path], given: dict[str, Any], message: str) -> None:
+    path = write("m")
+    for action in (intact.open, read_to_compare):
+        with pytest.raises(UsageError, match=message) as refused:
+            action(path, **given)
+        assert "intact.load_" in str(refused.value.hint)
+
+
+def test_none_is_nobody(write: Callable[..., Path], keys: intact.Keys) -> None:
+    path = write("m")
+    for action in (intact.open, read_to_compare):
+        with pytest.raises(AccessError, match="no signer was named"):
+            action(path, identity=keys.identity, signer=None)
+        with pytest.raises(AccessError, match="no identity was given"):
+            action(path, identity=None, signer=[keys.verifier])
 
 
 @pytest.mark.parametrize(

@@ -36,8 +36,9 @@ def artifact(master: Path, tmp_path: Path) -> Path:
 
 @pytest.fixture
 def run(command: Command, tmp_path: Path) -> Command:
-    """Run a command in the folder of the artifact."""
-    return lambda *words, **environment: command(*words, cwd=tmp_path, **environment)
+    """Run a command in the folder of the artifact, by a user who has opened nothing yet."""
+    state = str(tmp_path / "state")
+    return lambda *words, **environment: command(*words, cwd=tmp_path, XDG_STATE_HOME=state, **environment)
 
 
 def opens(path: Path, identity: seal.Identity) -> bool:
@@ -136,7 +137,7 @@ def test_a_key_in_vault_is_added_and_opens(run: Command, artifact: Path, key_fil
         "--identity",
         name,
         "--recipient",
-        key_files / "identity.pub",
+        name,
         "--allow-unsigned",
         VAULT_ADDR="https://127.0.0.1:9",
         VAULT_TOKEN="t",
@@ -155,6 +156,8 @@ def test_rekeying_makes_the_next_revision(
         artifact,
         "--identity",
         key_files / "identity.key",
+        "--identity",
+        strangers_key_files / "identity.key",
         "--signer",
         key_files / "signing.pub",
         "--recipient",
@@ -192,6 +195,7 @@ def test_rekeying_elsewhere_and_unsigned(run: Command, artifact: Path, key_files
 OPENED = "--identity {mine}/identity.key"
 FOR_ME = "--recipient {mine}/identity.pub"
 FOR_OTHER = "--recipient {other}/identity.pub"
+SIGNED = "--sign {mine}/signing.key"
 
 
 @pytest.mark.parametrize(
@@ -205,8 +209,11 @@ FOR_OTHER = "--recipient {other}/identity.pub"
         (f"recipients remove m.intact nobody {OPENED}", 2, "0 recipients are called 'nobody', wanted one"),
         ("recipients list missing", 2, "cannot read artifact"),
         (f"rekey m.intact {OPENED} --signer {{mine}}/signing.pub", 2, "no recipient was named"),
-        (f"rekey m.intact {OPENED} {FOR_ME}", 4, "no signer was named"),
-        (f"rekey m.intact {OPENED} {FOR_ME} --signer {{other}}/signing.pub", 4, "is signed by"),
+        (f"rekey m.intact {OPENED} {FOR_ME} {SIGNED}", 4, "no signer was named"),
+        (f"rekey m.intact {OPENED} {FOR_ME} {SIGNED} --signer {{other}}/signing.pub", 4, "is signed by"),
+        (f"rekey m.intact {OPENED} {FOR_ME} --signer {{mine}}/signing.pub", 2, "be left without a signature"),
+        (f"rekey m.intact {OPENED} {FOR_OTHER} {SIGNED}", 2, "none of the identities given would open"),
+        (f"rekey m.intact {OPENED} {FOR_ME} --revisions x --no-revisions", 2, "both --revisions and --no-revisions"),
         (f"rekey m.intact --identity arn:aws:s3:::x {FOR_ME}", 2, "names no KMS key"),
     ],
 )

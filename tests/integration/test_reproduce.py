@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import pytest
 
 import intact
@@ -21,7 +22,7 @@ from intact.errors import AccessError, DataError, IntegrityError, ModelError, Us
 from intact.pipeline import artifact, calibrated_on, lineage, reproduce
 from intact.pipeline.drafting import draft
 from intact.pipeline.options import silent
-from support.nets import cnn, data
+from support.nets import cnn, data, mlp
 
 X = data(1, 64, 3, 8, 8)
 SPEC = intact.Spec(model=cnn(), calibration=X, name="tiny")
@@ -242,6 +243,35 @@ def test_the_command_compares_and_tells(
     assert command("reproduce", built.path, *opened(key_files), "--from", folder / "m.onnx").code == 2
 
 
+def test_names_and_versions_of_a_quantizer_cannot_steer_the_terminal(
+    keys: intact.Keys, key_files: Path, command: Command, folder: Path, tmp_path: Path
+) -> None:
+    model = onnx.load_from_string(mlp())
+    name = "y\x1b[2J"
+    for node in model.graph.node:
+        node.output[:] = [name if each == model.graph.output[0].name else each for each in node.output]
+    model.graph.output[0].name = name
+    (tmp_path / "m.onnx").write_bytes(model.SerializeToString())
+    np.savez(tmp_path / "x.npz", x=data(1, 64, 8))
+    spec = intact.Spec(model=tmp_path / "m.onnx", calibration=data(1, 64, 8), name="tiny")
+    whole = artifact.payload(intact.build(spec, engines=FAST))
+    said = json.loads(json.dumps(whole.lineage))
+    said["subject"][0]["name"] = "\x1b[31mred\nreproduced: tiny"
+    said["predicate"]["buildDefinition"]["resolvedDependencies"][-1]["annotations"]["version"] = "\x1b]0;title\x07"
+    forged = seal.Payload(program=whole.program, header=whole.header, card=whole.card, lineage=said)
+    out = tmp_path / "m.intact"
+    seal.write(forged, out, recipients=[keys.recipient], signer=keys.signer)
+    files = ("--from", tmp_path / "m.onnx", "--calibration", tmp_path / "x.npz")
+    told = [command("reproduce", out, *opened(key_files), *files)]
+    told += [command("run", out, *opened(key_files), "--input", tmp_path / "x.npz", "--output", tmp_path / "y.npz")]
+    told += [command("inspect", out), command("recipients", "list", out), command("bom", out)]
+    for seen in told:
+        assert seen.code == 0, seen.err
+        assert not {"\x1b", "\x07"} & set(seen.out + seen.err)
+    assert "red" in told[0].out and "title" in told[0].out and told[0].out.startswith("reproduced: ")
+    assert not any(line == "reproduced: tiny" for line in told[0].out.splitlines())
+
+
 def test_verify_proves_the_data(built: intact.Built, key_files: Path, command: Command, folder: Path) -> None:
     seen = command("verify", built.path, *opened(key_files), "--calibration", folder / "x.npz")
     assert seen.code == 0 and seen.out.strip().endswith("and was calibrated on these data")
@@ -259,6 +289,12 @@ def test_the_bill_goes_to_standard_output_or_a_file(
     seen = command("bom", built.path, "--out", tmp_path / "bom.json")
     assert seen.code == 0 and not seen.out and seen.err.startswith("remark: not verified")
     assert json.loads((tmp_path / "bom.json").read_text())["specVersion"] == "1.6"
+    for trust, wanted in (((), False), (("--signer", key_files / "signing.pub"), True)):
+        seen = command("bom", built.path, "--out", tmp_path / "bom.json", "--json", *trust)
+        assert seen.code == 0 and seen.json == {"out": str(tmp_path / "bom.json"), "verified": wanted} and not seen.err
+        told = command("bom", built.path, "--json", *trust).json
+        assert told == json.loads((tmp_path / "bom.json").read_text())
+        assert told["metadata"]["properties"] == [{"name": "intact:verified", "value": str(wanted).lower()}]
     assert command("bom", built.path, "--signer", strangers_key_files / "signing.pub").code == 4
     assert command("bom", tmp_path / "none.intact").code == 2
     assert command("bom", built.path, "--out", tmp_path / "none" / "bom.json").code == 2

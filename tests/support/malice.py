@@ -98,6 +98,33 @@ def safetensors(index: bytes | None = None, data: bytes = b"\0" * 8) -> bytes:
     return len(index).to_bytes(8, "little") + index + data
 
 
+HDF5 = b"\x89HDF\r\n\x1a\n"
+SPANNED = b'{"a":{"dtype":"U8","shape":[512],"data_offsets":[0,512]}}'
+BEFORE_HDF5 = b"\0" * (512 - 8 - len(SPANNED))
+"""What stands before byte 512 of a safetensors file with that index."""
+
+
+def marked(archive: bytes) -> bytes:
+    """The same archive: the numbers of its disks, which most readers pass over, look like the record they stand in."""
+    return archive[:-18] + b"PK\x05\x06" + archive[-14:]
+
+
+def crowded() -> bytes:
+    """An archive with a directory of more than 16 MiB."""
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w") as file:
+        for number in range(300):
+            info = zipfile.ZipInfo(f"m/{number}")
+            info.comment = b"c" * 60_000
+            file.writestr(info, pickled())
+    return out.getvalue()
+
+
+def framed() -> bytes:
+    """A frame ends within the argument of an opcode: who reads a file drops the rest of it, and reads on."""
+    return b"\x95" + (2).to_bytes(8, "little") + b"Jx" + b"\0\0\0\0" + b"0" + pickled(0)
+
+
 LAMBDA = {"config": {"layers": [{"class_name": "Lambda", "config": {"function": ["4wEAAA=="]}}]}}
 
 SAMPLES: dict[str, tuple[Callable[[], bytes], str]] = {
@@ -128,6 +155,12 @@ SAMPLES: dict[str, tuple[Callable[[], bytes], str]] = {
     ),
     "Keras, HDF5": (lambda: b"\x89HDF\r\n\x1a\n" + b"\0" * 600 + json.dumps(LAMBDA).encode(), "Lambda"),
     "HDF5 after a block": (lambda: b"\0" * 512 + b"\x89HDF\r\n\x1a\n" + json.dumps(LAMBDA).encode(), "Lambda"),
+    "HDF5 in safetensors": (lambda: safetensors(SPANNED, BEFORE_HDF5 + HDF5 + b"\0" * 8), "HDF5"),
+    "HDF5 far behind": (lambda: b"a" * 2**23 + HDF5, "HDF5"),
+    "zip with a second mark": (lambda: safetensors() + marked(zipped({"m/data.pkl": pickled()})), "behind something"),
+    "zip of many members": (lambda: safetensors() + crowded(), "whose directory has more"),
+    "pickle of a module with a hyphen": (lambda: b"cmy-mod\nf\n(tR.", "a pickle: reading it calls my-mod.f"),
+    "pickle behind a bogus frame": (framed, "pickle"),
     "SavedModel": (lambda: b"\x08\x01\x12\x16" + b"tensorflow\0EagerPyFunc", "EagerPyFunc"),
     "GGUF": (lambda: b"GGUF\x03\0\0\0" + b"\x17\0\0\0\0\0\0\0tokenizer.chat_template{{ x }}", "Jinja"),
     "ONNX, foreign operator": (foreign_onnx, "'PyOp' comes from the domain 'ai.onnx.contrib'"),
@@ -136,6 +169,9 @@ SAMPLES: dict[str, tuple[Callable[[], bytes], str]] = {
     "ONNX, data inside a branch": (hidden_onnx, "outside the model's folder"),
     "config of remote code": (lambda: b'{"auto_map": {"AutoModel": "modeling.Evil"}}', "auto_map"),
     "YAML": (lambda: b"a: !!python/object/apply:os.system ['true']\n", "!!python/"),
+    "YAML, escaped": (lambda: b"a: !!pyth%6fn/object/apply:os.system ['true']\n", "!!pyth%6f"),
+    "YAML, whole tag": (lambda: b"- !<tag:yaml.org,2002:python/object/apply:os.system> ['true']\n", "!<"),
+    "YAML, other handle": (lambda: b"%TAG !e! tag:yaml.org,2002:py\n---\n!e!thon/name:os.system\n", "%TAG"),
     "script": (lambda: b"#!/bin/sh\ntrue\n", "a script"),
     "program": (lambda: b"\x7fELF" + b"\0" * 60, "program"),
     "Parquet with a Python type": (lambda: parquet(b"..arrow.py_extension_type.."), "extension type"),

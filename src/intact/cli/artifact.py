@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
-from intact.cli.console import err, failures, out, show
+from intact.cli.console import err, failures, out, printable, show
 from intact.cli.options import (
     AllowOlder,
     AllowUnsigned,
@@ -26,6 +26,7 @@ from intact.cli.options import (
     Signer,
     SignersNeeded,
     Threads,
+    remembered,
 )
 from intact.cli.recipients import identities
 from intact.errors import CheckFailed, UsageError
@@ -91,9 +92,9 @@ def _tell(facts: dict[str, Any], limits: list[str]) -> None:
         ("signed", " and ".join(f"by key {key[:16]}" for key in facts["signed_by"]) or "no"),
     )
     for name, value in rows:
-        out.print(f"{name:<10} {_printable(value)}", markup=False)
+        out.print(f"{name:<10} {printable(value)}", markup=False)
     for line in limits:
-        out.print(f"{'policy':<10} {line}", markup=False)
+        out.print(f"{'policy':<10} {printable(line)}", markup=False)
     err.print("remark: not verified; use `intact verify` with the owner's public key", markup=False)
 
 
@@ -102,11 +103,6 @@ def _ports(ports: Any) -> str:
     if not isinstance(ports, list) or not all(isinstance(port, dict) for port in ports):
         return "?"
     return "; ".join(f"{port.get('name', '?')} {port.get('dtype', '?')}{port.get('shape', '?')}" for port in ports)
-
-
-def _printable(text: str) -> str:
-    """Text from a stranger, without what a terminal would obey."""
-    return "".join(letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in text)
 
 
 def verify(
@@ -190,7 +186,7 @@ def run(
     with failures(as_json=as_json):
         from intact import pipeline
 
-        store = revisions_store(revisions, none=no_revisions)
+        store = remembered(revisions, nowhere=no_revisions)
         pipeline.refuse_unwritable(output)  # before any work is done for it
         model = pipeline.open_model(
             artifact,
@@ -214,7 +210,7 @@ def run(
     }
     if not quiet or as_json:
         shapes = ", ".join(f"{name} {value.shape}" for name, value in results.items())
-        line = f"ran on {model.engine} ({model.profile}): {shapes} -> {output}"
+        line = printable(f"ran on {model.engine} ({model.profile}): {shapes} -> {output}")
         show(facts, lambda: out.print(line, markup=False), as_json=as_json)
 
 

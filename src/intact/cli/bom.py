@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from intact.cli.console import err, failures
+from intact.cli.console import err, failures, show
 from intact.cli.options import Artifact, Json, Signer, SignersNeeded
 
 
@@ -23,7 +23,8 @@ def bom(
 ) -> None:
     """Write a bill of materials of an artifact, a CycloneDX 1.6 ML-BOM. Needs no key to open it.
 
-    With --signer the artifact is verified first; without, the bill repeats what anyone may have written.
+    With --signer the artifact is verified first; without, the bill repeats what anyone may have written. It says which:
+    its property intact:verified, and with --out and --json the result too.
     Exit codes: 0 written, 2 bad input, 3 damaged, 4 unsigned or signed by a stranger.
     """
     with failures(as_json=as_json):
@@ -32,12 +33,13 @@ def bom(
         if out is not None:
             pipeline.refuse_unwritable(out)
         trust = pipeline.trusted(signer or (), signers_needed)
-        if trust is not None:
-            seal.verify(artifact, signers=trust)
-        bill = pipeline.bom(artifact)
+        verified = None if trust is None else seal.verify(artifact, signers=trust)
+        bill = pipeline.bom(artifact, verified=verified)
         if out is None:
             sys.stdout.write(pipeline.bom_text(bill))
         else:
             pipeline.write_bom(bill, out)
-    if trust is None and not as_json:
+    if as_json and out is not None:
+        show({"out": str(out), "verified": verified is not None}, lambda: None, as_json=True)
+    if verified is None and not as_json:
         err.print("remark: not verified; give --signer with the owner's public key", markup=False)

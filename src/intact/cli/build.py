@@ -20,17 +20,21 @@ from intact.cli.options import (
     MaxDrop,
     MinimumRevision,
     NewPassphrase,
+    NoRevisions,
     NotAfter,
     NotBefore,
     Quiet,
     Recipient,
     Report,
     Revises,
+    RevisesOlder,
     Revision,
+    Revisions,
     Sign,
     Source,
     Target,
     Threads,
+    remembered,
 )
 from intact.cli.passphrase import ask_passphrase
 from intact.errors import UsageError
@@ -59,6 +63,9 @@ def build(
     revises: Revises = None,
     artifact_id: ArtifactId = None,
     revision: Revision = None,
+    revisions: Revisions = None,
+    no_revisions: NoRevisions = False,
+    allow_older: RevisesOlder = False,
     quiet: Quiet = False,
     as_json: Json = False,
 ) -> None:
@@ -89,6 +96,8 @@ def build(
             "revises": revises,
             "artifact_id": artifact_id,
             "revision": revision,
+            "revisions": remembered(revisions, nowhere=no_revisions),
+            "allow_older": allow_older,
         }
         spec = pipeline.with_calibration(pipeline.read_source(source), calibrate)
         options |= {"max_drop": max_drop, "engines": engine, "threads": threads, "require_pass": require_pass}

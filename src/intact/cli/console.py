@@ -51,9 +51,18 @@ def tell(error: IntactError, *, as_json: bool) -> None:
         body = {"error": error.message, "hint": error.hint, "exit_code": error.exit_code}
         sys.stdout.write(json.dumps(body, indent=2, sort_keys=True) + "\n")
         return
-    err.print(f"error: {error.message}", markup=False, soft_wrap=True)
+    err.print(f"error: {_lines(error.message)}", markup=False, soft_wrap=True)
     if error.hint:
-        err.print(f"hint: {error.hint}", markup=False, soft_wrap=True)
+        err.print(f"hint: {_lines(error.hint)}", markup=False, soft_wrap=True)
+
+
+def _lines(text: str) -> str:
+    return "\n".join(printable(line) for line in text.split("\n"))
+
+
+def printable(text: str) -> str:
+    """Text from a stranger as one line, without what a terminal would obey."""
+    return "".join(letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in text)
 
 
 @contextmanager

@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from intact.errors import UsageError
+
 Source = Annotated[str, typer.Argument(help="x.onnx, or file.py:name, a function that returns an intact.Spec.")]
 Target = Annotated[Path, typer.Option("--out", help="The artifact to write, such as model.intact.")]
 Calibrate = Annotated[
@@ -117,3 +119,14 @@ Scrub = Annotated[
         help="Check the weights after the run, in the memory they are used from; run again if they had changed.",
     ),
 ]
+
+
+def remembered(folder: Path | None, *, nowhere: bool) -> Path | bool:
+    """Return where --revisions and --no-revisions have opened revisions remembered; True for the user's own folder.
+
+    Raises:
+        UsageError: Both are given.
+    """
+    if folder is not None and nowhere:
+        raise UsageError("both --revisions and --no-revisions are given", hint="give one of them")
+    return folder or not nowhere

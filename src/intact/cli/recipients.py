@@ -8,20 +8,24 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from intact.cli.console import err, failures, out, show
+from intact.cli.console import err, failures, out, printable, show
 from intact.cli.options import (
     AddedPassphrase,
+    AllowOlder,
     AllowUnsigned,
     Artifact,
     AskPassphrase,
     Certificates,
     Identity,
     Json,
+    NoRevisions,
     Quiet,
     Recipient,
+    Revisions,
     Sign,
     Signer,
     SignersNeeded,
+    remembered,
 )
 from intact.cli.passphrase import ask_new_passphrase, ask_passphrase
 from intact.errors import UsageError
@@ -119,16 +123,21 @@ def rekey(
     signers_needed: SignersNeeded = None,
     allow_unsigned: AllowUnsigned = False,
     target: Out = None,
+    revisions: Revisions = None,
+    no_revisions: NoRevisions = False,
+    allow_older: AllowOlder = False,
     quiet: Quiet = False,
     as_json: Json = False,
 ) -> None:
     """Encrypt an artifact anew, under a fresh key, for the recipients named here only: its next revision.
 
-    Removing a recipient from the list does not take back the key they have seen; this replaces that key.
+    Removing a recipient from the list does not take back the key they have seen; this replaces that key. Without --out
+    it leaves no signed artifact unsigned (but with --allow-unsigned), and nobody locked out who gives an --identity.
     """
     with failures(as_json=as_json):
         from intact import pipeline, seal
 
+        store = pipeline.revisions_store(remembered(revisions, nowhere=no_revisions))
         secret = ask_new_passphrase() if new_passphrase else None
         manifest = seal.rekey(
             artifact,
@@ -138,6 +147,8 @@ def rekey(
             signers=pipeline.trusted(signer or (), signers_needed) or (),
             allow_unsigned=allow_unsigned,
             out=target,
+            revisions=store,
+            allow_older=allow_older,
         )
     facts = {"artifact": manifest.artifact, "revision": manifest.revision, "path": str(target or artifact)}
     line = f"rekeyed: artifact {manifest.artifact}, now revision {manifest.revision}, at {facts['path']}"
@@ -168,6 +179,6 @@ def _facts(entries: Sequence[seal.Entry]) -> list[dict[str, Any]]:
 
 def _tell(entries: Sequence[seal.Entry], nobody: str = "", *, before: str = "") -> None:
     for entry in entries:
-        out.print(f"{before}{entry.kind:<10}  {entry.id}  {entry.label}".rstrip(), markup=False)
+        out.print(printable(f"{before}{entry.kind:<10}  {entry.id}  {entry.label}".rstrip()), markup=False)
     if not entries:
         out.print(nobody, markup=False)

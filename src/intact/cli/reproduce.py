@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from intact.cli.console import failures, out, progress, show
+from intact.cli.console import failures, out, printable, progress, show
 from intact.cli.options import (
     AllowUnsigned,
     Artifact,
@@ -49,6 +49,7 @@ def reproduce(
             found = pipeline.reproduce(
                 artifact, spec, identity=keys, signer=trust, allow_unsigned=allow_unsigned, progress=bar
             )
-    show(found.to_json(), lambda: out.print("\n".join(found.lines()), markup=False), as_json=as_json)
+    told = "\n".join(printable(line) for line in found.lines())  # names and versions are the quantizer's
+    show(found.to_json(), lambda: out.print(told, markup=False), as_json=as_json)
     if not found.equal:
         raise typer.Exit(1)

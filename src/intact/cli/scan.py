@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from intact.cli.console import failures, out, show
+from intact.cli.console import failures, out, printable, show
 from intact.cli.options import Json
 
 if TYPE_CHECKING:
@@ -48,12 +48,7 @@ def _lines(report: Report) -> list[str]:
         for finding in file.findings:
             where = f", in {finding.inside}" if finding.inside else ""
             by = "" if finding.found_by == "intact" else f" ({finding.found_by})"
-            told.append(f"refused: {_printable(file.path)}{where}: {finding.told}{by}")
+            told.append(printable(f"refused: {file.path}{where}: {finding.told}{by}"))
     kinds = Counter(file.format for file in report.files if file.clean)
     formats = ", ".join(f"{count} {name}" for name, count in sorted(kinds.items())) or "none"
     return [*told, f"{len(report.files)} files, {len(report.refused)} refused; clean: {formats}"]
-
-
-def _printable(text: str) -> str:
-    """A stranger's file name, without what a terminal would obey."""
-    return "".join(letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in text)

@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from intact.graph.ahead import in_order
 from intact.graph.cut import upto
 from intact.graph.run import Runner
 from intact.graph.view import Graph, Port
@@ -22,7 +21,7 @@ class Trail:
 
     Values held from one run to the next spare it what comes before them; a value that is not held is computed from the
     inputs. The engine fuses across a value that is not held, so it may differ then in the last place: the bound on what
-    is held is part of the result. The number of threads is not: each part is run by one, some parts at a time.
+    is held is part of the result. The number of threads is not: all is run by one.
 
     Args:
         parts: The data.
@@ -45,15 +44,12 @@ class Trail:
         wanted = [each for each in dict.fromkeys([name, *keep]) if each not in there]
         graph = upto(graph, wanted, given=self._ports())
         runner = Runner(graph, fetch=wanted, threads=1) if wanted else None
-
-        def compute(known: Feeds) -> dict[str, Array]:
-            fetched = runner({port.name: known[port.name] for port in graph.inputs}) if runner is not None else {}
-            return {**known, **fetched}
-
         kept: list[Feeds] = []
         size = 0
-        known = ({**part, **held} for part, held in zip(self._parts, self._held, strict=True))
-        for part, values in zip(self._parts, in_order(compute, known), strict=True):
+        for part, held in zip(self._parts, self._held, strict=True):
+            values = {**part, **held}
+            if runner is not None:
+                values |= runner({port.name: values[port.name] for port in graph.inputs})
             if size <= self._most_bytes:
                 kept.append({each: values[each] for each in keep if each not in part})
                 size += sum(value.nbytes for value in kept[-1].values())

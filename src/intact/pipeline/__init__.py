@@ -6,6 +6,7 @@ from intact.pipeline.bill import to_text as bom_text
 from intact.pipeline.building import Built, OverBudget, build, refuse_existing
 from intact.pipeline.doctor import Check, Examination, examine
 from intact.pipeline.evidence import calibrated_on
+from intact.pipeline.given import store as revisions_store
 from intact.pipeline.keys import Keys, identities, new_keys, recipients, trusted
 from intact.pipeline.model import Model
 from intact.pipeline.modules import DataParallel, QuantizationModule
@@ -60,6 +61,7 @@ __all__ = [
     "refuse_existing",
     "refuse_unwritable",
     "reproduce",
+    "revisions_store",
     "trusted",
     "with_calibration",
     "write_bom",

@@ -16,7 +16,7 @@ from typing import Any, Final
 
 from intact import seal
 from intact.crypto import sha256_file
-from intact.errors import UsageError
+from intact.errors import IntegrityError, UsageError
 from intact.pipeline import lineage
 from intact.pipeline.lineage import Lineage
 from intact.seal import layout
@@ -28,18 +28,22 @@ NAMESPACE: Final = uuid.UUID("5e1d3a0e-6f0b-5b7c-9a53-0c8f0d4f7a11")
 MODEL, FLOAT_MODEL, CALIBRATION, CARD = "model", "float-model", "calibration-data", "model-card"
 
 
-def bom(path: Path | str) -> dict[str, Any]:
+def bom(path: Path | str, *, verified: seal.Manifest | None = None) -> dict[str, Any]:
     """Return the bill of materials of the artifact at `path`, as JSON values.
 
-    Nothing is verified here: see `intact.seal.verify`.
+    Args:
+        path: The artifact's folder.
+        verified: What `intact.seal.verify` returned for it: the bill is of this and says so. Nothing is verified here.
 
     Raises:
         UsageError: There is no artifact at `path`.
-        IntegrityError: It is no artifact, or its lineage is not one of ours.
+        IntegrityError: It is no artifact, or not the one that was verified, or its lineage is not one of ours.
     """
     found = seal.inspect(Path(path))
-    said = lineage.parse(found.lineage)
     manifest = found.manifest
+    if verified is not None and manifest != verified:
+        raise IntegrityError(f"the artifact at {str(path)!a} changed after it was verified")
+    said = lineage.parse(found.lineage)
     components = [_float_model(said), *([_calibration(said)] if said.calibration else []), *_tools(said)]
     return {
         "$schema": SCHEMA,
@@ -47,7 +51,10 @@ def bom(path: Path | str) -> dict[str, Any]:
         "specVersion": SPEC_VERSION,
         "serialNumber": f"urn:uuid:{uuid.uuid5(NAMESPACE, f'{manifest.artifact}/{manifest.revision}')}",
         "version": 1,
-        "metadata": {"component": _model(found, said, Path(path))},
+        "metadata": {
+            "component": _model(found, said, Path(path)),
+            "properties": _properties({"verified": "false" if verified is None else "true"}),
+        },
         "components": components,
         "dependencies": [
             {"ref": MODEL, "dependsOn": [each["bom-ref"] for each in components]},

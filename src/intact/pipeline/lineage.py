@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import platform
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
@@ -35,6 +36,7 @@ SALTED_DIGEST: Final = "hmacSha256"
 FLOAT_MODEL: Final = "float model"
 CALIBRATION: Final = "calibration data"
 ACCURACY: Final = "accuracy"
+HEX: Final = re.compile(r"[0-9a-f]{64}")
 BY_RECIPE, DRAFTED = "recipe", "drafted"
 TOOLS: Final = ("intact", "numpy", "onnx", "onnxruntime", "openvino", "torch", "onnxscript")
 
@@ -203,7 +205,7 @@ def parse(statement: Mapping[str, Any]) -> Lineage:
             name=_text(subject["name"]),
             program=_text(subject["digest"][PROGRAM_DIGEST]),
             float_model=_text(dependencies[FLOAT_MODEL]["digest"][PROGRAM_DIGEST]),
-            calibration=None if data is None else _text(data["digest"][SALTED_DIGEST]),
+            calibration=None if data is None else _hex(data["digest"][SALTED_DIGEST]),
             recipe=recipes.from_json(given["recipe"], where="the recipe in the lineage"),
             by_recipe={BY_RECIPE: True, DRAFTED: False}[given["integers"]],
             versions={name: _text(dependencies[name]["annotations"]["version"]) for name in _tools(dependencies)},
@@ -226,3 +228,9 @@ def _text(value: Any) -> str:
     if not isinstance(value, str):
         raise TypeError
     return value
+
+
+def _hex(value: Any) -> str:
+    if HEX.fullmatch(_text(value)) is None:
+        raise ValueError
+    return str(value)

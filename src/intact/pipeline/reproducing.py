@@ -122,7 +122,7 @@ def reproduce(
     said = lineage.parse(payload.lineage)
     if not said.by_recipe:
         raise UsageError(
-            f"'{said.name}' was trained or reconstructed, so its recipe alone does not make its integers again",
+            f"{said.name!a:.80} was trained or reconstructed, so its recipe alone does not make its integers again",
             hint="only models that `intact build` made of a recipe can be reproduced",
         )
     made = draft(replace(source, evaluate=None), said.recipe, progress)

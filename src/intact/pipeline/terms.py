@@ -75,7 +75,7 @@ def settle(
         artifact: Identity of the artifact it is a revision of, where that one is not at hand.
         revision: Its revision; where it is None, 1, or one more than that of `revises`.
         signer: Who will sign it, and must have signed `revises`.
-        revisions: Where opened revisions are remembered, as `given.store` takes it; looked at for a later revision only.
+        revisions: Where opened revisions are remembered, as `given.store` takes it; for a later revision only.
         allow_older: Take a `revises` older than a revision opened before, unless it is withdrawn.
 
     Raises:
@@ -97,10 +97,10 @@ def settle(
         )
     if revises is not None:
         terms = _next(policy, _revised(revises, signer), revision, given.store(revisions), allow_older=allow_older)
-    elif artifact is not None:
-        terms = _named(policy, artifact, revision or 1, given.store(revisions), allow_older=allow_older)
     else:
-        terms = Terms(artifact=None, revision=1 if revision is None else revision, policy=policy)
+        terms = Terms(artifact=artifact, revision=1 if revision is None else revision, policy=policy)
+        if artifact is not None:
+            terms = _held(terms, artifact, given.store(revisions), allow_older=allow_older)
     if not (policy.minimum_revision or 1) <= terms.revision <= SAFE_INTEGER:
         raise UsageError(
             f"revision is {terms.revision}, and revisions below {policy.minimum_revision or 1} are withdrawn",
@@ -130,14 +130,13 @@ def _next(
     )
 
 
-def _named(
-    policy: seal.Policy, artifact: str, revision: int, revisions: seal.Revisions | None, *, allow_older: bool
-) -> Terms:
-    """Return the terms of a revision of an artifact that is not at hand."""
-    if revisions is not None:
-        revisions.check(artifact, revision, allow_older=allow_older)
-        policy = replace(policy, minimum_revision=revisions.recall(artifact).withdraw(policy.minimum_revision))
-    return Terms(artifact=artifact, revision=revision, policy=policy, revisions=revisions)
+def _held(terms: Terms, artifact: str, revisions: seal.Revisions | None, *, allow_older: bool) -> Terms:
+    """Return the terms of a revision of `artifact`, which is not at hand: what is withdrawn stays withdrawn."""
+    if revisions is None:
+        return terms
+    revisions.check(artifact, terms.revision, allow_older=allow_older)
+    withdrawn = revisions.recall(artifact).withdraw(terms.policy.minimum_revision)
+    return replace(terms, policy=replace(terms.policy, minimum_revision=withdrawn), revisions=revisions)
 
 
 def _later(revision: int | None, old: int) -> int:

@@ -11,16 +11,18 @@ from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 from typing import Any, Final
 
-from intact.scan.blob import Blob, Stream
+from intact.scan.blob import WINDOW, Blob, Stream
 from intact.scan.findings import Finding
 
 END: Final = b"PK\x05\x06"
 END_BYTES: Final = 22
 END64: Final = b"PK\x06\x06"
+LOCATOR: Final = b"PK\x06\x07"
+ENTRY: Final = b"PK\x01\x02"
 END64_BYTES, LOCATOR_BYTES = 56, 20
 MAX_COMMENT: Final = 2**16
-MAX_DIRECTORY: Final = 2**24
-"""Longest directory that is read: some 200,000 members."""
+MAX_DIRECTORY: Final = WINDOW
+"""Longest directory that is read: some 15,000 members."""
 MAX_MEMBER: Final = 2**24
 """Bytes of one member that are looked at."""
 MAX_WORK: Final = 2**28
@@ -57,29 +59,55 @@ class Archive:
     findings: list[Finding] = field(default_factory=list)
 
 
-def open_archive(blob: Blob) -> Archive | None:
-    """Return the archive that `blob` is to who reads it as one, whatever it begins with; None where it is none."""
-    start = max(0, blob.size - END_BYTES - MAX_COMMENT - LOCATOR_BYTES - END64_BYTES)
-    tail = blob.read(start, blob.size - start)
-    place = tail.rfind(END)
-    if place < 0 or len(tail) - place < END_BYTES:
+def open_archive(blob: Blob) -> Archive | Finding | None:
+    """Return the archive that `blob` is to who reads it as one, whatever it begins with; None where it is none.
+
+    Where one cannot look inside, and another reader may, return what is wrong with it.
+    """
+    ends = list(_ends(blob))
+    count = sum(leads for _, leads in ends)
+    if not count:
         return None
-    if _directory_bytes(tail, place) > MAX_DIRECTORY:
-        return None
+    if any(leads and size > MAX_DIRECTORY for size, leads in ends):
+        told = f"a zip archive whose directory has more than the {MAX_DIRECTORY} bytes that are read"
+        return Finding(kind="archive", told=told)
     try:
         file = zipfile.ZipFile(Stream(blob))
+        members = file.infolist()
     except DAMAGED:
-        return None
-    return Archive(file=file, members=file.infolist(), findings=list(_complaints(file.infolist())))
+        members = []
+    if not members:
+        return Finding(kind="archive", told="a zip archive that is damaged: readers differ in what they make of it")
+    found = Archive(file=file, members=members, findings=list(_complaints(members)))
+    if count > 1:
+        told = "a zip archive with more than one directory: readers differ in which they take"
+        found.findings.insert(0, Finding(kind="archive", told=told))
+    return found
 
 
-def _directory_bytes(tail: bytes, place: int) -> int:
-    """How long the directory is said to be, by the record at `place` or the one of zip64 before it."""
-    (size,) = struct.unpack_from("<I", tail, place + 12)
-    start = place - LOCATOR_BYTES - END64_BYTES
-    if start >= 0 and tail[start : start + 4] == END64:
-        (size,) = struct.unpack_from("<Q", tail, start + 40)
-    return int(size)
+def _ends(blob: Blob) -> Iterator[tuple[int, bool]]:
+    """Yield, for each record that may end an archive, how long it says the directory is, and if it leads to one.
+
+    Readers differ in which record they take: what ends the file, the last one, or the last that is whole.
+    """
+    start = max(0, blob.size - END_BYTES - MAX_COMMENT - LOCATOR_BYTES - END64_BYTES)
+    tail = blob.read(start, blob.size - start)
+    place = tail.find(END)
+    while 0 <= place <= len(tail) - END_BYTES:
+        yield _directory(blob, tail, start, place)
+        place = tail.find(END, place + 1)
+
+
+def _directory(blob: Blob, tail: bytes, start: int, place: int) -> tuple[int, bool]:
+    """What the record at `place` of `tail`, which begins at `start`, says of the directory; or that of zip64 before."""
+    size, offset = struct.unpack_from("<II", tail, place + 12)
+    places = [offset, start + place - size]
+    near = place - LOCATOR_BYTES - END64_BYTES
+    if near >= 0 and tail.startswith(END64, near):
+        size, offset = struct.unpack_from("<QQ", tail, near + 40)
+        places += [offset, start + near - size]
+    wide = place >= LOCATOR_BYTES and tail.startswith(LOCATOR, place - LOCATOR_BYTES)
+    return int(size), wide or any(blob.some(at, 4) == ENTRY for at in places if 0 <= at < blob.size)
 
 
 def _complaints(members: list[zipfile.ZipInfo]) -> Iterator[Finding]:

@@ -122,6 +122,10 @@ class Stream(io.RawIOBase):
     def tell(self) -> int:
         return self._at
 
+    def read(self, size: int = -1) -> bytes:
+        """As any raw file; room for a great size that a stranger claims is not made first."""
+        return super().read(min(size, WINDOW)) or b""
+
     def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
         data = self._blob.read(self._at, min(len(buffer), WINDOW))
         buffer[: len(data)] = data

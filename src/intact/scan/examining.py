@@ -51,7 +51,7 @@ def examine(blob: Blob, path: str, folder: Path | None) -> FileReport:
         found = _examine(blob, path, folder, Budget(), 0)
     except OutOfReach:
         told = "more work to look into than a scan does"
-        found = FileReport(path=path, format="unknown", findings=(Finding(kind="unknown", told=told),))
+        found = FileReport(path=path, format="unknown", findings=(Finding(kind="structure", told=told),))
     findings = tuple(dict.fromkeys((*named, *found.findings)))[:MAX_FINDINGS]
     return FileReport(path=path, format=found.format, findings=findings, uses=found.uses)
 
@@ -61,18 +61,20 @@ def _examine(blob: Blob, path: str, folder: Path | None, budget: Budget, depth: 
     pickled = [Finding(kind="pickle", told=walk.tell())] if walk.loads else []
     # of a member the end is not read: the archive around it is refused in any case, unless all it holds are arrays
     archive = open_archive(blob) if depth == 0 or blob.read(0, 2) == b"PK" else None
-    if archive is not None and archive.members:
-        with archive.file:
-            name, inside = _look_inside(archive, budget, depth)
+    hidden = refused.hdf5(blob, blob.size) if depth == 0 else []
+    if archive is not None:
+        name, inside = _look_inside(archive, budget, depth)
         dressed = blob.read(0, 2) != b"PK"
         if dressed:
             told = "a zip archive behind something else: readers differ in what they take it for"
             inside.insert(0, Finding(kind="archive", told=told))
-        return FileReport(path=path, format="unknown" if dressed else name, findings=(*pickled, *inside))
+        return FileReport(path=path, format="unknown" if dressed else name, findings=(*pickled, *hidden, *inside))
+    if hidden:
+        return FileReport(path=path, format="HDF5", findings=(*pickled, *hidden))
     for each in formats():
         if each.recognise(blob):
             examined = each.examine(blob, folder)
-            if pickled and not (each.text or walk.runs):
+            if pickled and not (each.text or walk.runs or walk.beyond):
                 pickled = []  # two or three bytes that happen to load as a constant
             findings = (*pickled, *examined.findings)
             return FileReport(path=path, format=each.name, findings=findings, uses=examined.uses)
@@ -82,17 +84,20 @@ def _examine(blob: Blob, path: str, folder: Path | None, budget: Budget, depth: 
     return FileReport(path=path, format=kind, findings=tuple(why))
 
 
-def _look_inside(archive: Archive, budget: Budget, depth: int) -> tuple[str, list[Finding]]:
+def _look_inside(archive: Archive | Finding, budget: Budget, depth: int) -> tuple[str, list[Finding]]:
     """Return what an archive is, and why it is refused: all but .npz are."""
+    if isinstance(archive, Finding):
+        return "zip", [archive]
     found = list(archive.findings)
     kinds = set()
-    for info in archive.members:
-        if info.is_dir():
-            kinds.add("folder")
-            continue
-        report = _member(archive, info, budget, depth)
-        kinds.add(report.format)
-        found += [_within(one, report.path) for one in report.findings if one.kind != "unknown"]
+    with archive.file:
+        for info in archive.members:
+            if info.is_dir():
+                kinds.add("folder")
+                continue
+            report = _member(archive, info, budget, depth)
+            kinds.add(report.format)
+            found += [_within(one, report.path) for one in report.findings if one.kind != "unknown"]
     if kinds == {arrays.FORMAT.name}:
         return "npz", found
     names = [f"/{info.filename}" for info in archive.members]

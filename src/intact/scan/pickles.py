@@ -33,7 +33,6 @@ LENGTHS: Final = {
 }
 NUMBER: Final = re.compile(rb"\s*[-+]?\s*[0-9._]")
 FLOAT: Final = re.compile(rb"\s*[-+]?([0-9.]|inf|nan)", re.IGNORECASE)
-NAME: Final = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*")
 LINES: Final[Mapping[str, Callable[[bytes], bool]]] = {
     **dict.fromkeys(("INT", "LONG", "GET", "PUT"), lambda line: NUMBER.match(line) is not None),
     "FLOAT": lambda line: FLOAT.match(line) is not None,
@@ -112,8 +111,17 @@ def _join(found: Walk, more: Walk, *, first: bool) -> None:
     """Add what a further pickle of the same file does."""
     found.imports += [name for name in more.imports if name not in found.imports]
     found.calls |= more.calls
+    found.beyond |= more.beyond
     if first:
-        found.stops, found.beyond = more.stops, more.beyond
+        found.stops = more.stops
+
+
+def _is_name(line: bytes) -> bool:
+    """Whether an importer may be asked for it: a module's name need be no identifier."""
+    try:
+        return bool(line.decode("utf-8")) or len(line) >= MAX_LINE
+    except UnicodeDecodeError:
+        return len(line) >= MAX_LINE  # its first part, which may end within a letter
 
 
 class _One:
@@ -126,6 +134,7 @@ class _One:
         self._blob = blob
         self._stack: list[Any] = []
         self._memo: dict[int, Any] = {}
+        self._frame = 0  # where the frame ends that was begun last
 
     def follow(self) -> None:
         """Go on to the end.
@@ -203,7 +212,7 @@ class _One:
             return b""
         if opcode.name in ("GLOBAL", "INST"):
             lines = [self._line(), self._line()]
-            if not all(NAME.fullmatch(line.decode("utf-8", "replace")) for line in lines):
+            if not all(_is_name(line) for line in lines):
                 raise NoPickle
             return b"\n".join(lines)
         if opcode.arg.n == pickletools.UP_TO_NEWLINE:
@@ -212,12 +221,15 @@ class _One:
                 raise NoPickle
             return line
         if opcode.arg.n >= 0:
-            return self._take(opcode.arg.n)
+            found = self._take(opcode.arg.n)
+            if opcode.name == "FRAME":
+                self._enter(int.from_bytes(found, "little"))
+            return found
         length = int.from_bytes(self._take(LENGTHS[opcode.arg.n]), "little")
         if length > self._blob.size - self.at:
             raise NoPickle
         if length > MAX_NAME:
-            self.at += length
+            self._pass(length)
             return b"\0" * (MAX_NAME + 1)
         return self._take(length)
 
@@ -226,7 +238,7 @@ class _One:
         found = self._blob.some(self.at, MAX_LINE)
         end = found.find(b"\n")
         if end >= 0:
-            self.at += end + 1
+            self._pass(end + 1)
             return found[:end]
         start, self.at = self.at, self.at + len(found)
         while (end := (piece := self._blob.some(self.at, WINDOW)).find(b"\n")) < 0:
@@ -235,15 +247,33 @@ class _One:
                 raise NoPickle
             if self.at - start > MAX_READ:
                 raise OutOfReach
-        self.at += end + 1
+        count, self.at = self.at + end + 1 - start, start
+        self._pass(count)
         return found
 
     def _take(self, count: int) -> bytes:
         found = self._blob.read(self.at, count)
         if len(found) < count:
             raise NoPickle
-        self.at += count
+        self._pass(count)
         return found
+
+    def _enter(self, length: int) -> None:
+        """Begin a frame: who reads a file has its bytes at once, and drops what an argument leaves of them."""
+        end = self.at + length
+        if self.at < self._frame < end <= self._blob.size:
+            raise OutOfReach
+        self._frame = max(self._frame, end)
+
+    def _pass(self, count: int) -> None:
+        """Go on behind what one read takes.
+
+        Raises:
+            OutOfReach: A frame ends inside, so readers differ in what comes next.
+        """
+        if self.at < self._frame < self.at + count:
+            raise OutOfReach
+        self.at += count
 
     def _need(self, count: int) -> None:
         if len(self._stack) < count or MARK in self._stack[-count:]:

@@ -6,13 +6,15 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
-from intact.scan.blob import Blob
+from intact.scan.blob import Blob, OutOfReach
 
 VARINT: Final = 0
 BYTES: Final = 2
 FIXED: Final = {1: 8, 5: 4}
 MAX_VARINT: Final = 10
+MAX_TAG: Final = 5
 MAX_TEXT: Final = 2**16
+FIRST_READ, MAX_READ = 2**7, 2**16
 
 
 class Malformed(Exception):  # noqa: N818 - an answer, not an error
@@ -52,17 +54,25 @@ def fields(blob: Blob, start: int, end: int) -> Iterator[Field]:
     Raises:
         Malformed: It is none.
     """
+    data, base, count = b"", start, FIRST_READ
     while start < end:
-        tag, start = _varint(blob, start, end)
+        place = start - base
+        if place + 2 * MAX_VARINT > len(data) and base + len(data) < end:
+            data, base, place = _window(blob, start, min(count, end - start)), start, 0
+            count = min(2 * count, MAX_READ)
+        tag, after = _varint(data, place)
         number, wire = tag >> 3, tag & 7
-        if number == 0:
+        if number == 0 or tag >= 2**32 or after - place > MAX_TAG:
             raise Malformed
+        start = base + after
         if wire == VARINT:
-            value, start = _varint(blob, start, end)
-            yield Field(number=number, wire=wire, start=value, end=start)
+            value, after = _varint(data, after)
+            start = base + after
+            yield Field(number=number, wire=wire, start=value & (2**64 - 1), end=start)
             continue
         if wire == BYTES:
-            length, start = _varint(blob, start, end)
+            length, after = _varint(data, after)
+            start = base + after
         elif wire in FIXED:
             length = FIXED[wire]
         else:
@@ -73,11 +83,25 @@ def fields(blob: Blob, start: int, end: int) -> Iterator[Field]:
         start += length
 
 
-def _varint(blob: Blob, start: int, end: int) -> tuple[int, int]:
-    """Return the number at `start`, and where it ends."""
-    value = 0
-    for place, byte in enumerate(blob.read(start, min(MAX_VARINT, end - start))):
-        value |= (byte & 0x7F) << (7 * place)
+def _window(blob: Blob, start: int, count: int) -> bytes:
+    """Return up to `count` bytes from `start` on: enough for a field's head, if there are so many.
+
+    Raises:
+        OutOfReach: Not even those can be read.
+    """
+    data = blob.some(start, count)
+    if len(data) < min(count, 2 * MAX_VARINT):
+        raise OutOfReach
+    return data
+
+
+def _varint(data: bytes, place: int) -> tuple[int, int]:
+    """Return the number at `place`, and where it ends."""
+    value = shift = 0
+    for byte in data[place : place + MAX_VARINT]:
+        place += 1
+        value |= (byte & 0x7F) << shift
         if byte < 0x80:
-            return value, start + place + 1
+            return value, place
+        shift += 7
     raise Malformed

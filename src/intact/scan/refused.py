@@ -54,10 +54,10 @@ def tell(blob: Blob) -> tuple[str, list[Finding]]:
     return "unknown", [Finding(kind="unknown", told=told)]
 
 
-def _hdf5(blob: Blob) -> list[Finding]:
-    """HDF5 may begin at 0, 512, 1024, and so on; Keras keeps its layers as JSON inside."""
-    places = [0, *(512 * 2**step for step in range(12))]
-    if not any(blob.read(place, len(HDF5)) == HDF5 for place in places):
+def hdf5(blob: Blob, most: int = 2**21) -> list[Finding]:
+    """HDF5 may begin at 0, 512, 1024, and so on, here below `most`; Keras keeps its layers as JSON inside."""
+    places = [0, *(512 * 2**step for step in range(most.bit_length()))]
+    if not any(blob.read(place, len(HDF5)) == HDF5 for place in places if place < most):
         return []
     found = [Finding(kind="unknown", told=f"an HDF5 file, as Keras writes them, {EXPORT}")]
     if blob.find(LAMBDA) >= 0:
@@ -141,7 +141,7 @@ COMPRESSED: Final = (
     (b"x", "zlib", _expanded(zlib.decompressobj, (zlib.error,))),
 )
 LOOKS: Final = (
-    ("HDF5", _hdf5),
+    ("HDF5", hdf5),
     ("GGUF", _gguf),
     ("SavedModel", _saved_model),
     ("compressed", _compressed),

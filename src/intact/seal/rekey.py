@@ -130,8 +130,8 @@ def rekey(
         The new manifest.
 
     Raises:
-        UsageError: There is no artifact, it is not sealed, no recipient is given, it cannot be written, or, in place, it
-            would lose its signature, or everybody whom `identities` are of.
+        UsageError: There is no artifact, it is not sealed, no recipient is given, or it cannot be written. In place
+            also: its signature would be lost, or none of `identities` would open it.
         AccessError: No identity opens it, it is not signed by one of `signers`, or it is older than one opened before.
         IntegrityError: It is not what its owner made, or what is remembered is damaged.
     """

@@ -12,8 +12,8 @@ from intact.engine import Options, Session, TensorSpec, read_in_place
 from intact.engine.backend import Arrays, EngineError
 from intact.engine.backends import get
 from intact.engine.choose import COPIES
-from intact.engine.scrub import memory_of
 from intact.graph import Program
+from intact.graph.program import memory_of
 from support.nets import cnn, data
 
 FEEDS = {"x": np.float32([1, 2])}

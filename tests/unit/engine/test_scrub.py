@@ -12,7 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from intact.engine.scrub import Checksums, Group, memory_of
+from intact.engine.scrub import Checksums, Group
+from intact.graph.program import memory_of
 
 RNG = np.random.default_rng(0)
 

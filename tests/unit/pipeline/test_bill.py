@@ -67,6 +67,15 @@ def test_its_hashes_and_references_hold(made: Any) -> None:
     assert seal.inspect(path).manifest.artifact in found
 
 
+def test_it_is_of_what_was_verified_or_of_nothing(made: Any) -> None:
+    path, other = made("one.intact", sealed=True, checked=False), made("two.intact", sealed=True, checked=False)
+    found = [seal.inspect(each).manifest for each in (path, other)]
+    assert {"name": "intact:verified", "value": "true"} in bom(path, verified=found[0])["metadata"]["properties"]
+    assert JsonStrictValidator(SchemaVersion.V1_6).validate_str(bom_text(bom(path, verified=found[0]))) is None
+    with pytest.raises(IntegrityError, match="changed after it was verified"):
+        bom(path, verified=found[1])
+
+
 def test_it_is_written_whole_or_not_at_all(made: Any, tmp_path: Path) -> None:
     bill = bom(made("out.intact", sealed=False, checked=False))
     write_bom(bill, tmp_path / "bom.json")

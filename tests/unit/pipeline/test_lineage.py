@@ -120,6 +120,12 @@ def test_a_statement_of_another_build_is_refused_as_such() -> None:
             parse(broken)
 
 
+@pytest.mark.parametrize("salted", ["", "ab", "é" * 64, "AB" * 32, "ab" * 32 + "\n", "zz" * 32])
+def test_a_salted_digest_that_is_none_is_refused(salted: str) -> None:
+    with pytest.raises(IntegrityError, match="not as its build type has it"):
+        parse(with_calibration(made(), salted))
+
+
 def test_the_public_statement_of_a_build_names_no_data_before_it_is_written() -> None:
     x = np.random.default_rng(0).normal(size=(32, 8)).astype(np.float32)
     built = intact.build(intact.Spec(model=mlp(), calibration=x), engines=["onnxruntime"])

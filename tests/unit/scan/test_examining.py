@@ -18,8 +18,8 @@ from hypothesis import strategies as st
 from intact.errors import UsageError
 from intact.scan import FileReport, examine, scan
 from intact.scan.archives import MAX_DIRECTORY
-from intact.scan.blob import of_bytes
-from support.malice import HONEST, SAMPLES, array, outside_onnx, pickled, safetensors, zipped
+from intact.scan.blob import MAX_READ, Blob, of_bytes
+from support.malice import HONEST, SAMPLES, array, marked, outside_onnx, pickled, safetensors, zipped
 from support.nets import mlp
 
 NAMES = ("model.onnx", "model.safetensors", "data.npz", "README.md", "weights", "x.json")
@@ -97,6 +97,26 @@ def test_no_archive_makes_a_scan_work_for_long() -> None:
     for _ in range(12):
         deep = zipped({"a": deep})
     assert "deep" in words(look(deep))
+
+
+@pytest.mark.parametrize("comment", [b"", b"a comment of some length"])
+def test_every_record_that_may_end_an_archive_is_looked_at(comment: bytes) -> None:
+    npy = array(np.ones(2))
+    harmful = marked(zipped({"m/data.pkl": pickled()}))
+    assert zipfile.is_zipfile(io.BytesIO(harmful))
+    found = look(safetensors() + harmful[:-2] + len(comment).to_bytes(2, "little") + comment)
+    assert not found.clean and {each.kind for each in found.findings} >= {"archive"}
+    ended = zipped({"a.npy": npy})
+    twice = harmful[:-2] + len(ended).to_bytes(2, "little") + ended  # one archive in the comment of the other
+    assert "more than one directory" in words(look(twice))
+    by_chance = array(np.frombuffer(b"PK\5\6" * 64, np.uint8))
+    assert look(by_chance).clean and look(zipped({"a.npy": by_chance})).clean
+
+
+def test_a_damaged_archive_behind_something_else_is_refused() -> None:
+    archive = bytearray(zipped({"m/data.pkl": pickled()}))
+    struct.pack_into("<H", archive, archive.index(b"PK\1\2") + 6, 99)  # of a version that zipfile does not read
+    assert "damaged" in words(look(safetensors() + bytes(archive)))
 
 
 def test_a_directory_of_any_length_is_not_believed() -> None:
@@ -222,6 +242,17 @@ def test_external_data_of_a_model_are_let_through_beside_it_only(tmp_path: Path)
     assert "outside the model's folder" in words(scan(tmp_path / "m.onnx").files[0])
 
 
+def test_data_of_a_model_that_are_too_much_to_look_at_are_refused(tmp_path: Path) -> None:
+    proto = onnx.load_from_string(mlp())
+    onnx.save(proto, tmp_path / "m.onnx", save_as_external_data=True, location="w.bin", size_threshold=0)
+    with (tmp_path / "w.bin").open("wb") as file:
+        file.write(b"V")
+        file.seek(MAX_READ + 2**21)
+        file.write(b"\n0cos\nsystem\n(S'true'\ntR.")
+    (found,) = scan(tmp_path).refused
+    assert [finding.kind for finding in found.findings] == ["structure"]
+
+
 @pytest.mark.parametrize("location", ["", "..", "a/../../b", "/etc/passwd", "a\\b", "x\0y", "sub"])
 def test_references_that_lead_nowhere_good(location: str, tmp_path: Path) -> None:
     (tmp_path / "sub").mkdir()
@@ -258,6 +289,44 @@ def test_operators_of_the_models_own_functions_are_known() -> None:
     assert "'Other' comes from the domain 'own', which was not named" in words(look(proto.SerializeToString()))
 
 
+def with_tensor(data: bytes) -> bytes:
+    """A model with one tensor more, as these bytes."""
+    graph = b"\x2a" + _varint(len(data)) + data
+    return mlp() + b"\x3a" + _varint(len(graph)) + graph
+
+
+@pytest.mark.parametrize("tag", [b"\xea\x80\x80\x80\x10", b"\xea\x80\x80\x80\x80\x00"])
+def test_tags_of_which_readers_drop_bits_are_refused(tag: bytes) -> None:
+    tensor = onnx.TensorProto(dims=[1], data_type=1, name="w")
+    tensor.external_data.add(key="location", value="../../etc/passwd")
+    whole = tensor.SerializeToString()
+    assert whole.count(b"\x6a") == 1 and "outside the model's folder" in words(look(with_tensor(whole)))
+    assert "a graph that is cut off" in words(look(with_tensor(whole.replace(b"\x6a", tag))))
+
+
+@pytest.mark.parametrize("one", [1, 2**32 + 1, 2**63 + 1, 2**64 + 1])
+def test_numbers_have_as_many_bits_as_protobuf_reads(one: int) -> None:
+    tensor = onnx.TensorProto(dims=[1], data_type=1, name="w").SerializeToString() + b"\x70" + _varint(one)
+    assert onnx.load_from_string(with_tensor(tensor)).graph.initializer[-1].data_location == onnx.TensorProto.EXTERNAL
+    assert "outside the model's folder" in words(look(with_tensor(tensor)))
+
+
+def test_small_fields_without_end_cost_little() -> None:
+    reads = []
+    node = b"\x22\x00" * 50_000  # the name of its operator, again and again
+    nodes = b"\x0a" + _varint(len(node)) + node
+    data = mlp() + b"\x3a" + _varint(len(nodes)) + nodes
+
+    def fetch(offset: int, count: int) -> bytes:
+        reads.append(count)
+        return data[offset : offset + count]
+
+    assert examine(Blob(size=len(data), fetch=fetch), "m.onnx", None).format == "ONNX"
+    assert len(reads) < 1000
+    nodes = b"\x0a\x00" * 600_000
+    assert "too long" in words(look(mlp() + b"\x3a" + _varint(len(nodes)) + nodes))
+
+
 def test_large_weights_cost_neither_time_nor_memory(tmp_path: Path) -> None:
     proto = onnx.load_from_string(mlp())
     proto.graph.initializer.append(onnx.numpy_helper.from_array(np.zeros(2**25, np.int8), "large"))
@@ -268,6 +337,11 @@ def test_large_weights_cost_neither_time_nor_memory(tmp_path: Path) -> None:
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert peak < 2**22
+
+
+def _varint(value: int) -> bytes:
+    low = value & 0x7F
+    return bytes([low | 0x80]) + _varint(value >> 7) if value > low else bytes([low])
 
 
 def _zip(members: list[tuple[zipfile.ZipInfo, bytes]]) -> bytes:

@@ -94,6 +94,36 @@ def test_what_a_pickle_calls_is_named(protocol: int) -> None:
         assert walk(of_bytes(pickle.dumps(value, protocol))).runs
 
 
+class Unseekable:
+    """A file whose readers cannot look ahead, as of a socket."""
+
+    def __init__(self, data: bytes) -> None:
+        file = io.BytesIO(data)
+        self.read, self.readline = file.read, file.readline
+
+
+def test_a_frame_that_ends_within_an_argument_hides_nothing() -> None:
+    call = b"cos\nsystem\n(S'true'\ntR."
+    for hidden in (b"Jx" + b"\0" * 4, b"Vx\n", b"C\x03" + b"\0" * 3):
+        data = b"\x95" + (2).to_bytes(8, "little") + hidden + b"0" + call
+        if hidden[:1] != b"C":  # there the length is in the frame, and nothing of it is left
+            assert not walk(of_bytes(data)).stops and walk(of_bytes(data)).beyond
+            with pytest.raises(AssertionError, match="os.system|posix.system"):
+                Strict(Unseekable(data)).load()
+        assert walk(of_bytes(data)).loads
+    nested = b"\x95" + (10).to_bytes(8, "little") + b"\x95" + (5).to_bytes(8, "little") + b"\0" + b"N" * 5 + call
+    assert walk(of_bytes(nested)).loads
+
+
+@pytest.mark.parametrize("name", [b"my-mod\nf\n", b"os.path\na b\n", "größe-\nü\n".encode(), b"1\n2\n"])
+def test_names_that_are_no_identifiers_are_imported_too(name: bytes) -> None:
+    for data in (b"c" + name + b"(tR.", b"(i" + name + b"."):
+        with pytest.raises((AssertionError, UnicodeDecodeError)):  # of INST some readers take ASCII only
+            Strict(io.BytesIO(data)).load()
+        assert walk(of_bytes(data)).runs
+    assert not walk(of_bytes(b"c\nf\n(tR.")).loads and not walk(of_bytes(b"c\xff\nf\n(tR.")).loads
+
+
 def test_code_that_runs_before_the_end_fails_is_found() -> None:
     whole = pickle.dumps(Harmful(), 4)
     call = whole.index(b"R")

@@ -5,18 +5,22 @@ from __future__ import annotations
 import fcntl
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from intact import seal
+from intact.crypto.buffer import Buffer
 from intact.errors import AccessError, IntegrityError, UsageError
 from intact.graph import Program
-from intact.seal import replacing
+from intact.seal import layout, replacing, staging
 from intact.seal.recipient import KeyPair
 from intact.seal.recipients import hybrid, ssh, x25519
+from intact.seal.staging import write_file
 
 Files = dict[str, bytes]
 
@@ -135,7 +139,9 @@ def test_only_who_opens_it_may_change_it(artifact: Path, owner: KeyPair, signer:
     actions: dict[str, Callable[[list[seal.Identity]], object]] = {
         "add": lambda who: seal.add_recipients(artifact, [stranger.recipient], identities=who),
         "remove": lambda who: seal.remove_recipients(artifact, [str(owner.recipient.id)], identities=who),
-        "rekey": lambda who: seal.rekey(artifact, [stranger.recipient], identities=who, signers=[signer.verifying_key]),
+        "rekey": lambda who: seal.rekey(
+            artifact, [stranger.recipient], identities=who, signer=signer, signers=[signer.verifying_key]
+        ),
     }
     with pytest.raises(AccessError, match="no identity was given"):
         actions[change]([])
@@ -179,7 +185,11 @@ def test_rekeying_makes_a_revision_that_old_keys_do_not_open(
 ) -> None:
     before, other = files(artifact), hybrid.generate()
     manifest = seal.rekey(
-        artifact, [other.recipient], identities=[owner.identity], signer=signer, signers=[signer.verifying_key]
+        artifact,
+        [other.recipient],
+        identities=[owner.identity, other.identity],
+        signer=signer,
+        signers=[signer.verifying_key],
     )
     old = seal.Manifest.from_bytes(before["manifest.json"])
     assert (manifest.artifact, manifest.revision, manifest.card) == (old.artifact, 8, old.card)
@@ -210,7 +220,7 @@ def test_rekeying_through_a_link_changes_what_it_leads_to(
 ) -> None:
     link = artifact.with_name("link")
     link.symlink_to(artifact.name)
-    seal.rekey(link, [owner.recipient], identities=[owner.identity], signers=[signer.verifying_key])
+    seal.rekey(link, [owner.recipient], identities=[owner.identity], signer=signer, signers=[signer.verifying_key])
     assert link.is_symlink()
     assert seal.inspect(artifact).manifest.revision == 8
     assert {path.name for path in artifact.parent.iterdir()} == {artifact.name, "link"}
@@ -233,10 +243,10 @@ def test_rekeying_wants_recipients_and_a_signature_it_knows(
     with pytest.raises(UsageError, match="no recipient was named"):
         seal.rekey(artifact, [], identities=[owner.identity], signers=[signer.verifying_key])
     with pytest.raises(AccessError, match="no signer was named"):
-        seal.rekey(artifact, [owner.recipient], identities=[owner.identity])
+        seal.rekey(artifact, [owner.recipient], identities=[owner.identity], signer=signer)
     stranger = seal.SigningKey.generate().verifying_key
     with pytest.raises(AccessError, match="is signed by"):
-        seal.rekey(artifact, [owner.recipient], identities=[owner.identity], signers=[stranger])
+        seal.rekey(artifact, [owner.recipient], identities=[owner.identity], signer=signer, signers=[stranger])
     assert files(artifact) == before
 
 
@@ -269,10 +279,74 @@ def test_a_file_system_that_cannot_swap_is_told(
     before = files(artifact)
     monkeypatch.setattr(replacing, "_EXCHANGE", 64)  # a flag the system does not know
     with pytest.raises(UsageError, match="cannot swap two directories") as caught:
-        seal.rekey(artifact, [owner.recipient], identities=[owner.identity], signers=[signer.verifying_key])
+        seal.rekey(artifact, [owner.recipient], identities=[owner.identity], signer=signer, allow_unsigned=True)
     assert "--out" in str(caught.value.hint)
     assert files(artifact) == before
     assert [path.name for path in artifact.parent.iterdir()] == [artifact.name]
+
+
+def test_rekeying_in_place_never_drops_a_signature_unasked(
+    artifact: Path, owner: KeyPair, signer: seal.SigningKey
+) -> None:
+    before = files(artifact)
+    options: dict[str, Any] = {"identities": [owner.identity], "signers": [signer.verifying_key]}
+    with pytest.raises(UsageError, match="would be left without a signature") as refused:
+        seal.rekey(artifact, [owner.recipient], **options)
+    assert "--sign" in str(refused.value.hint)
+    assert files(artifact) == before
+    seal.rekey(artifact, [owner.recipient], **options, out=artifact.with_name("elsewhere"))
+    seal.rekey(artifact, [owner.recipient], **options, allow_unsigned=True)
+    assert "model.sig" not in files(artifact)
+    seal.rekey(artifact, [owner.recipient], **options, allow_unsigned=True)  # there is none to drop
+
+
+def test_rekeying_in_place_locks_nobody_out_unasked(artifact: Path, owner: KeyPair, signer: seal.SigningKey) -> None:
+    before, other = files(artifact), x25519.generate()
+    options: dict[str, Any] = {
+        "identities": [owner.identity],
+        "signer": signer,
+        "signers": [signer.verifying_key],
+    }
+    with pytest.raises(UsageError, match="none of the identities given would open the artifact any more"):
+        seal.rekey(artifact, [other.recipient], **options)
+    assert files(artifact) == before
+    seal.rekey(artifact, [other.recipient], **options, out=artifact.with_name("elsewhere"))
+    seal.rekey(artifact, [other.recipient, owner.recipient], **options)
+    seal.rekey(artifact, [seal.passphrase_recipient("one that the caller has")], **options)
+
+
+def test_rekeying_holds_tensors_against_their_digests(artifact: Path, owner: KeyPair, signer: seal.SigningKey) -> None:
+    payload = seal.read(artifact, identities=[owner.identity], signers=[signer.verifying_key])
+    stored = [replace(each, spec=replace(each.spec, blake3="0" * 64)) for each in seal.store(payload.program)]
+    other = artifact.with_name("other")
+    seal.write(replace(payload, stored=stored), other, recipients=[owner.recipient])
+    before = files(other)
+    with pytest.raises(IntegrityError, match="tensor 'w' is not the one that the header names"):
+        seal.rekey(other, [owner.recipient], identities=[owner.identity], allow_unsigned=True)
+    assert files(other) == before
+
+
+@pytest.mark.parametrize("way", [".", "link"])
+def test_what_replaces_a_file_lies_beside_the_artifact_itself(
+    artifact: Path, owner: KeyPair, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, way: str
+) -> None:
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    (elsewhere / "link").symlink_to(artifact)
+    monkeypatch.chdir(artifact if way == "." else elsewhere)
+    seen: list[Path] = []
+
+    def watch(path: Path, pieces: Iterable[Buffer]) -> None:
+        write_file(path, pieces)
+        seen.append(path)
+        assert set(files(artifact)) <= set(layout.LIMITS)  # a reader in between opens it
+
+    monkeypatch.setattr(staging, "write_file", watch)
+    other = x25519.generate()
+    seal.add_recipients(Path(way), [other.recipient], identities=[owner.identity])
+    assert [path.parent for path in seen] == [artifact.parent]
+    assert len(ids(artifact)) == 2
+    assert not list(tmp_path.rglob("*.partial"))
 
 
 def test_two_changes_wait_for_each_other(artifact: Path) -> None:

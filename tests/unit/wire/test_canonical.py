@@ -126,6 +126,12 @@ def test_a_document_over_the_limit_is_refused() -> None:
         decode(b'"1234567"', where="thing", limit_bytes=8)
 
 
+def test_a_document_of_too_many_values_is_refused() -> None:
+    assert decode(b'[{},[1,","]]', where="thing", limit_values=6) == [{}, [1, ","]]
+    with pytest.raises(IntegrityError, match="of 12 bytes has more than the 5 values allowed"):
+        decode(b'[{},[1,","]]', where="thing", limit_values=5)
+
+
 @pytest.mark.parametrize(
     ("value", "message"),
     [

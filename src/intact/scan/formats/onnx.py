@@ -27,7 +27,7 @@ DOMAINS: Final = frozenset({"", "ai.onnx", "ai.onnx.ml", "ai.onnx.preview.traini
 """Of the ONNX standard: what they compute is specified, and none of them runs code of the model's."""
 EXTERNAL: Final = 1
 MAX_DEPTH: Final = 32
-MAX_FIELDS: Final = 3_000_000
+MAX_FIELDS: Final = 500_000
 MAX_TOP_FIELDS: Final = 100_000
 MAX_FINDINGS: Final = 20
 
@@ -100,10 +100,10 @@ class _Model:
 
     def _text(self, message: Field, number: int) -> str:
         """The last field of that number, as protobuf has it; "" where there is none."""
-        found = ""
+        last = None
         for each in self._fields(message, number):
-            found = each.text(self.blob)
-        return found
+            last = each
+        return "" if last is None else last.text(self.blob)
 
     def _function(self, message: Field) -> None:
         self.functions.add((self._text(message, 10), self._text(message, 1)))
@@ -125,14 +125,13 @@ class _Model:
                 self._sparse(each)
 
     def _node(self, message: Field, depth: int) -> None:
-        operator = domain = ""
+        named: dict[int, Field] = {}  # the last of each
         for each in self._fields(message, 4, 5, 7):
-            if each.number == 4:
-                operator = each.text(self.blob)
-            elif each.number == 7:
-                domain = each.text(self.blob)
-            else:
+            if each.number == 5:
                 self._attribute(each, depth)
+            else:
+                named[each.number] = each
+        domain, operator = (named[number].text(self.blob) if number in named else "" for number in (7, 4))
         self.operators.add((domain, operator))
 
     def _attribute(self, message: Field, depth: int) -> None:
@@ -159,7 +158,7 @@ class _Model:
                 if self._text(each, 1) == "location":
                     locations.add(self._text(each, 2))
             elif each.number == 14:
-                external |= each.wire == VARINT and each.start == EXTERNAL
+                external |= each.wire == VARINT and each.start % 2**32 == EXTERNAL  # an enum has 32 bits
         if external:
             self.outside |= {(name, location) for location in locations or {""}}
 

@@ -13,7 +13,10 @@ from intact.scan.findings import Finding
 from intact.scan.formats import Examined, Format
 
 CONTROL: Final = re.compile(r"[\x00-\x08\x0b\x0e-\x1f\x7f]")
-YAML_PYTHON: Final = "!!python/"
+YAML_PYTHON: Final = re.compile(r"!!python/|!![A-Za-z]{0,6}%[0-9A-Fa-f]{2}|(?<!\w)!<|%TAG|tag:yaml\.org")
+"""Tags of YAML that make Python objects: written out, escaped, and as whole names or under another handle."""
+KEPT: Final = 32
+"""Characters of a window that are looked at with the next: more than such a tag needs."""
 
 
 def recognise(blob: Blob) -> bool:
@@ -30,9 +33,11 @@ def examine(blob: Blob, folder: Path | None) -> Examined:
         return _refused("a script: its first line names the program that runs it")
     before = ""
     for text in _texts(blob):
-        if YAML_PYTHON in before + text:
-            return _refused(f"'{YAML_PYTHON}': reading it as YAML can run any code")
-        before = text[-len(YAML_PYTHON) :]
+        text = before + text
+        found = YAML_PYTHON.search(text)
+        if found is not None:
+            return _refused(f"'{found[0]}': reading it as YAML can run any code")
+        before = text[-KEPT:]
     return Examined()
 
 
