@@ -190,7 +190,8 @@ def sealed_open(folder: Path) -> str:
     rows = [[title(name), *(milliseconds(only(times, case=case, candidate=name)) for case in cases)] for name in names]
     for peer in dict.fromkeys(record["peer"] for record in pick(records, kind="ratio")):
         found = [only(records, kind="ratio", case=case, peer=peer) for case in cases]
-        rows.append([f"ratio to {peer}, at most {found[0]['target']:g} wanted", *(interval(record) for record in found)])
+        wanted = f"at most {found[0]['target']:g} wanted"
+        rows.append([f"ratio to {peer}, {wanted}", *(interval(record) for record in found)])
     beyond = [only(records, kind="memory", case=case)["beyond_weights_bytes"] / 1e6 for case in cases]
     rows.append(["Intact's peak memory beyond the weights, MB", *(f"{size:.0f}" for size in beyond)])
     note = "All leave arrays in private memory but what is mapped and what only verifies; page cache warm.  \n"

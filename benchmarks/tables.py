@@ -1,4 +1,6 @@
-"""Write the tables of README.md and docs/benchmarks.md from benchmarks/results, between `<!-- table:NAME -->` and `<!-- /table:NAME -->`.
+"""Write the tables of README.md and docs/benchmarks.md, between `<!-- table:NAME -->` and `<!-- /table:NAME -->`.
+
+They are made of benchmarks/results.
 
 The plots under docs/plots are written too.
 

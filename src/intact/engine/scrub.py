@@ -22,7 +22,6 @@ GROUP_BYTES: Final = 2**20
 KEY_BYTES: Final = 32
 
 
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Group:
     """A stretch of one tensor's bytes.
