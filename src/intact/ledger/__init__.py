@@ -1,0 +1,1 @@
+"""A record that nobody can rewrite: events, receipts, and a Merkle tree over them (RFC 6962)."""

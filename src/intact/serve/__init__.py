@@ -1,0 +1,1 @@
+"""Serving: only the right callers, only good inputs, and a record of every answer."""
