@@ -6,7 +6,6 @@ Usage: build_one.py RECIPE.toml WORK FOLDER [SETTING=VALUE ...]
 from __future__ import annotations
 
 import json
-import re
 import sys
 import time
 import tomllib
@@ -17,6 +16,7 @@ import intact
 from contenders import load_calibration
 from intact.errors import IntactError
 from intact.pipeline import read_recipe
+from memory import peak_bytes
 
 THREADS = 2
 
@@ -31,24 +31,19 @@ def main(recipe_path: str, work: str, folder: str, *changes: str) -> None:
         calibration=load_calibration(Path(work) / "calibration.npz"),
         name=Path(work).name,
     )
-    before = _peak()
+    before = peak_bytes()
     start, cpu = time.perf_counter(), time.process_time()
     intact.build(spec, recipe=recipe, out=Path(folder) / "model.intact", engines=["onnxruntime"], threads=THREADS)
     told = {
         "seconds": time.perf_counter() - start,
         "cpu_seconds": time.process_time() - cpu,
-        "peak_bytes": _peak(),
+        "peak_bytes": peak_bytes(),
         "before_bytes": before,
         "size_bytes": None,
         "file": "model.intact",
         "packages": {},
     }
     (Path(folder) / "made.json").write_text(json.dumps(told), encoding="utf-8")
-
-
-def _peak() -> int:
-    """Most memory that this program held; getrusage would count what the parent held before it started this one."""
-    return int(re.search(r"VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_text())[1]) * 1024
 
 
 if __name__ == "__main__":

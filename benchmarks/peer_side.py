@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import json
-import re
 import sys
 import time
 from collections.abc import Callable, Mapping
@@ -16,6 +15,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+from memory import peak_bytes
 
 THREADS = 2
 CHUNK = 250
@@ -54,7 +55,7 @@ def main(methods: Mapping[str, Method], outputs: Callable[[Made], np.ndarray]) -
     start, cpu = time.perf_counter(), time.process_time()
     made = methods[method](folder)
     seconds, cpu_seconds = time.perf_counter() - start, time.process_time() - cpu
-    peak = _peak()
+    peak = peak_bytes()
     if made.run is not None:
         found = outputs(made)
         if not np.ptp(found, axis=-1).any():
@@ -69,11 +70,6 @@ def main(methods: Mapping[str, Method], outputs: Callable[[Made], np.ndarray]) -
         "packages": {name: version(name) for name in made.packages},
     }
     (folder / "made.json").write_text(json.dumps(told), encoding="utf-8")
-
-
-def _peak() -> int:
-    """Most memory that this program held; getrusage would count what the parent held before it started this one."""
-    return int(re.search(r"VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_text())[1]) * 1024
 
 
 def packed_bytes(model: Any, bits: Callable[[str, Any], int | None], *, group: int | None = None) -> int:

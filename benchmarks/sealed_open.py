@@ -7,7 +7,6 @@ the bare file, safetensors plain, safetensors under age, tensorizer encrypted, a
 
 from __future__ import annotations
 
-import re
 import shutil
 import subprocess
 import sys
@@ -27,6 +26,7 @@ from contenders import PYTHON
 from intact import seal
 from intact.graph import Program
 from intact.seal.recipients import x25519
+from memory import peak_bytes
 from places import ROOT, work
 from results import Results
 from timing import Clocked, Plan, clocked, race
@@ -188,14 +188,9 @@ def check(folder: Path, keys: tuple[Any, Any, Any], tensors: Arrays) -> None:
 def peak(folder: Path) -> int:
     """Open once, and return what that added to the peak memory of a fresh process."""
     identity, verifier = seal.load_identity(folder / "key"), seal.load_verifying_key(folder / "pub")
-    before = held()
+    before = peak_bytes()
     seal.read(folder / "m.intact", identities=[identity], signers=[verifier])
-    return held() - before
-
-
-def held() -> int:
-    """Return the most memory that this program held so far, in bytes."""
-    return int(re.search(r"VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_text())[1]) * 1024
+    return peak_bytes() - before
 
 
 if __name__ == "__main__":

@@ -6,32 +6,24 @@ import contextlib
 import io
 import json
 import os
+import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 import intact
+from intact import seal
 from intact.cli import app
+from intact.graph import Program
 
 COMMAND = [sys.executable, "-m", "intact"]
 PLAIN = {"COLUMNS": "80", "NO_COLOR": "1"}
-
-
-@pytest.fixture(scope="session", autouse=True)
-def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Choices of engines are remembered in a folder that goes away."""
-    before = os.environ.get("XDG_CACHE_HOME")
-    os.environ["XDG_CACHE_HOME"] = str(tmp_path_factory.mktemp("cache"))
-    yield
-    if before is None:
-        del os.environ["XDG_CACHE_HOME"]
-    else:
-        os.environ["XDG_CACHE_HOME"] = before
 
 
 @pytest.fixture(scope="session")
@@ -116,3 +108,19 @@ def command() -> Callable[..., Told]:
         return Told(code=code, out=out.getvalue(), err=err.getvalue())
 
     return run
+
+
+@pytest.fixture(scope="session")
+def master(tmp_path_factory: pytest.TempPathFactory, keys: intact.Keys) -> Path:
+    """A small artifact for the owner of `key_files`, signed; not to be changed."""
+    program = Program(model=b"graph", tensors={"w": np.arange(64, dtype=np.int8)})
+    payload = seal.Payload(program=program, header={}, card={"name": "m"}, lineage={})
+    out = tmp_path_factory.mktemp("master") / "m.intact"
+    seal.write(payload, out, recipients=[keys.recipient], signer=keys.signer)
+    return out
+
+
+@pytest.fixture
+def artifact(master: Path, tmp_path: Path) -> Path:
+    """A copy of it."""
+    return Path(shutil.copytree(master, tmp_path / "m.intact"))

@@ -8,30 +8,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 
 import intact
 from intact import seal
-from intact.graph import Program
 from support.services import vault_service
 
 Command = Callable[..., Any]
-
-
-@pytest.fixture(scope="module")
-def master(tmp_path_factory: pytest.TempPathFactory, keys: intact.Keys) -> Path:
-    program = Program(model=b"graph", tensors={"w": np.arange(64, dtype=np.int8)})
-    payload = seal.Payload(program=program, header={}, card={"name": "m"}, lineage={})
-    out = tmp_path_factory.mktemp("master") / "m.intact"
-    seal.write(payload, out, recipients=[keys.recipient], signer=keys.signer)
-    return out
-
-
-@pytest.fixture
-def artifact(master: Path, tmp_path: Path) -> Path:
-    """A copy of an artifact for the owner of `key_files`, signed."""
-    return Path(shutil.copytree(master, tmp_path / "m.intact"))
 
 
 @pytest.fixture

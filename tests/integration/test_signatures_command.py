@@ -2,34 +2,15 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 
-import intact
-from intact import seal
-from intact.graph import Program
 from support.certificates import chain_files
 
 Command = Callable[..., Any]
-
-
-@pytest.fixture(scope="module")
-def master(tmp_path_factory: pytest.TempPathFactory, keys: intact.Keys) -> Path:
-    program = Program(model=b"graph", tensors={"w": np.arange(64, dtype=np.int8)})
-    payload = seal.Payload(program=program, header={}, card={"name": "m"}, lineage={})
-    out = tmp_path_factory.mktemp("master") / "m.intact"
-    seal.write(payload, out, recipients=[keys.recipient], signer=keys.signer)
-    return out
-
-
-@pytest.fixture
-def artifact(master: Path, tmp_path: Path) -> Path:
-    return Path(shutil.copytree(master, tmp_path / "m.intact"))
 
 
 @pytest.fixture

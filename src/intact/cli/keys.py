@@ -7,7 +7,6 @@ from typing import Annotated
 
 import typer
 
-from intact import seal
 from intact.cli.console import failures, out, show
 from intact.cli.options import Json
 
@@ -29,6 +28,8 @@ def new(
 ) -> None:
     """Make a key pair to open with (identity.key, identity.pub) and one to sign with (signing.key, signing.pub)."""
     with failures(as_json=as_json):
+        from intact import seal
+
         seal.new_keys(target, post_quantum=post_quantum)
         names = ("identity.key", "identity.pub", "signing.key", "signing.pub")
         result = {"out": str(target), "recipient": (target / "identity.pub").read_text().strip(), "files": list(names)}

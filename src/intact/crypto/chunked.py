@@ -5,8 +5,9 @@
         = HKDF-Expand(SHA-512, prk = input key, info = "c2sp.org/chunked-encryption@v1+AEAD_AES_256_GCM" || 0 || salt)
 
 Every chunk holds 16 KiB and a 16-byte tag; the final one is always shorter, which is how truncation shows. Chunk k is
-encrypted under base nonce XOR k. Writing is `cryptography.cobblestone`; reading is here, because that one only streams.
-The application context of the specification is left empty: callers bind theirs by deriving the input key.
+encrypted under base nonce XOR k. Writing, and reading from beginning to end, is `cryptography.cobblestone`; reading
+from any chunk is here, because that one only streams. The application context of the specification is left empty:
+callers bind theirs by deriving the input key.
 
 Source:
     C2SP chunked-encryption v1, c2sp.org/chunked-encryption.
@@ -17,7 +18,7 @@ from __future__ import annotations
 import hmac
 from dataclasses import dataclass
 
-from cryptography.cobblestone import Cobblestone256Encryptor
+from cryptography.cobblestone import Cobblestone256Decryptor, Cobblestone256Encryptor
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
@@ -131,6 +132,44 @@ class Opener:
             raise refusal() from None
 
 
+class Stream:
+    """Decrypts one message from its beginning to its end; in fewer and longer steps than an `Opener`.
+
+    Args:
+        key: The input key.
+        out: Where the plaintext goes, exactly as long as it is.
+    """
+
+    def __init__(self, key: Secret, out: memoryview) -> None:
+        self._decryptor, self._out, self._done = Cobblestone256Decryptor(key.value, b""), out, 0
+
+    def take(self, wire: Buffer) -> None:
+        """Decrypt the next bytes of the message, of which every part but the last ends where a chunk does.
+
+        Raises:
+            IntegrityError: Another key, or a chunk that is damaged or out of its place. What `out` then holds must not
+                be used.
+        """
+        try:
+            self._done += self._decryptor.update_into(wire, self._out[self._done :])
+        except (InvalidTag, ValueError):  # the latter: it is longer than `out`
+            raise refusal() from None
+
+    def finish(self) -> None:
+        """Decrypt the final chunk.
+
+        Raises:
+            IntegrityError: It is not there, or the plaintext is not as long as `out`. `out` must not be used then.
+        """
+        try:
+            rest = self._decryptor.finalize()
+        except InvalidTag:
+            raise refusal() from None
+        if self._done + len(rest) != len(self._out):
+            raise refusal()
+        self._out[self._done :] = rest
+
+
 def unseal(key: Secret, message: Buffer) -> bytearray:
     """Decrypt a whole message.
 
@@ -140,8 +179,8 @@ def unseal(key: Secret, message: Buffer) -> bytearray:
     Raises:
         IntegrityError: Another key, or any change to the message.
     """
-    view = memoryview(message)
-    opener = Opener.start(key, view[:PREFIX_BYTES], len(view))
-    plaintext = bytearray(opener.plain_bytes)
-    opener.open_run(0, view[PREFIX_BYTES:], memoryview(plaintext))
+    plaintext = bytearray(plain_size(len(memoryview(message))))
+    stream = Stream(key, memoryview(plaintext))
+    stream.take(message)
+    stream.finish()
     return plaintext

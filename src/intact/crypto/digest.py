@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Final, Protocol
 
 from blake3 import blake3 as _blake3
 
@@ -30,16 +32,15 @@ def blake3(data: Buffer) -> str:
     return _blake3(data).hexdigest()
 
 
-class Blake3:
-    """BLAKE3 of bytes that come in pieces."""
+class Hasher(Protocol):
+    """A digest of bytes that come in pieces."""
 
-    def __init__(self) -> None:
-        self._hasher = _blake3()
-
-    def update(self, data: Buffer) -> None:
+    def update(self, data: Buffer, /) -> object:
         """Take the next piece."""
-        self._hasher.update(data)
 
     def hexdigest(self) -> str:
-        """Return the digest of all pieces so far as 64 lower-case hex digits."""
-        return self._hasher.hexdigest()
+        """Return the digest of all pieces so far in lower-case hex."""
+
+
+HASHERS: Final[Mapping[str, Callable[[], Hasher]]] = {"blake3": _blake3, "sha256": hashlib.sha256}
+"""What begins a digest, by the name of its algorithm; all of 256 bits."""

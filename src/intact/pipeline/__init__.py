@@ -6,11 +6,12 @@ from intact.pipeline.bill import to_text as bom_text
 from intact.pipeline.building import Built, OverBudget, build, refuse_existing
 from intact.pipeline.doctor import Check, Examination, examine
 from intact.pipeline.evidence import calibrated_on
+from intact.pipeline.files import refuse_unwritable
 from intact.pipeline.given import store as revisions_store
 from intact.pipeline.keys import Keys, identities, new_keys, recipients, trusted
 from intact.pipeline.model import Model
 from intact.pipeline.modules import DataParallel, QuantizationModule
-from intact.pipeline.npz import read_npz, refuse_unwritable, with_calibration, write_npz
+from intact.pipeline.npz import read_npz, with_calibration, write_npz
 from intact.pipeline.opening import open_model
 from intact.pipeline.reproducing import Reproduction, reproduce
 from intact.pipeline.scrubbing import ScrubReport

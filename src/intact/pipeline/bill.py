@@ -7,8 +7,6 @@ bill, byte for byte.
 from __future__ import annotations
 
 import json
-import os
-import tempfile
 import uuid
 from collections.abc import Mapping
 from pathlib import Path
@@ -16,8 +14,9 @@ from typing import Any, Final
 
 from intact import seal
 from intact.crypto import sha256_file
-from intact.errors import IntegrityError, UsageError
+from intact.errors import IntegrityError
 from intact.pipeline import lineage
+from intact.pipeline.files import whole_file
 from intact.pipeline.lineage import Lineage
 from intact.seal import layout
 
@@ -69,18 +68,8 @@ def write_bom(bill: Mapping[str, Any], path: Path) -> None:
     Raises:
         UsageError: The system refuses to write there.
     """
-    try:
-        descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    except OSError as error:
-        raise UsageError(f"cannot write '{path}': {error.strerror}") from error
-    try:
-        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-            file.write(to_text(bill))
-        Path(name).replace(path)
-    except OSError as error:
-        raise UsageError(f"cannot write '{path}': {error.strerror}") from error
-    finally:
-        Path(name).unlink(missing_ok=True)
+    with whole_file(path) as file:
+        file.write(to_text(bill).encode())
 
 
 def to_text(bill: Mapping[str, Any]) -> str:

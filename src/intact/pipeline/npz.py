@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import tempfile
 import zipfile
 import zlib
 from collections.abc import Mapping
@@ -14,7 +12,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from intact.errors import DataError, UsageError
+from intact.errors import DataError
+from intact.pipeline.files import whole_file
 from intact.pipeline.spec import Spec
 from intact.scan import scan
 
@@ -60,32 +59,16 @@ def _let_through(path: Path) -> None:
         )
 
 
-def refuse_unwritable(path: Path) -> None:
-    """Raise UsageError where `path` lies in no folder, before any work is done for it."""
-    if not path.absolute().parent.is_dir():
-        raise UsageError(f"the folder of '{path}' does not exist", hint="make it first")
-
-
 def write_npz(path: Path, arrays: Mapping[str, Array]) -> None:
     """Write arrays to an .npz file: whole, or not at all.
 
     Raises:
         UsageError: The system refuses to write there.
     """
-    try:
-        descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    except OSError as error:
-        raise UsageError(f"cannot write '{path}': {error.strerror}") from error
-    try:
-        with os.fdopen(descriptor, "wb") as file, zipfile.ZipFile(file, "w") as archive:
-            for key, value in arrays.items():  # numpy.savez would take some names for its own arguments
-                with archive.open(f"{key}.npy", "w", force_zip64=True) as member:
-                    np.lib.format.write_array(member, np.asarray(value), allow_pickle=False)
-        Path(name).replace(path)
-    except OSError as error:
-        raise UsageError(f"cannot write '{path}': {error.strerror}") from error
-    finally:
-        Path(name).unlink(missing_ok=True)
+    with whole_file(path) as file, zipfile.ZipFile(file, "w") as archive:
+        for key, value in arrays.items():  # numpy.savez would take some names for its own arguments
+            with archive.open(f"{key}.npy", "w", force_zip64=True) as member:
+                np.lib.format.write_array(member, np.asarray(value), allow_pickle=False)
 
 
 def with_calibration(spec: Spec, path: Path | None) -> Spec:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from intact.crypto import sha256
+from intact.crypto.certificates import MOST_CERTIFICATES
 from intact.errors import IntegrityError
 from intact.seal import layout
 from intact.wire import decode, encode, parse
@@ -18,7 +19,6 @@ from intact.wire import decode, encode, parse
 MEDIA_TYPE: Final = "application/vnd.dev.sigstore.bundle.v0.3+json"
 PAYLOAD_TYPE: Final = "application/vnd.in-toto+json"
 CERTIFIED: Final = ("certificate", "x509CertificateChain")
-MOST_CERTIFICATES: Final = 8
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

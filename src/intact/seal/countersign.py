@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
-from intact.crypto import CertifiedKey, sha256
-from intact.errors import IntegrityError, UsageError
-from intact.seal import layout, signing, statement, weights
+from intact.crypto import CertifiedKey
+from intact.errors import UsageError
+from intact.seal import layout, signing, statement
 from intact.seal.bundle import PAYLOAD_TYPE, Bundle
-from intact.seal.folder import Folder, open_folder
-from intact.seal.manifest import Manifest
-from intact.seal.reader import accept, bundles, read_blob, read_lineage
+from intact.seal.folder import open_folder
+from intact.seal.reader import accept, bundles, check_bytes
 from intact.seal.replacing import locked
-from intact.seal.signing import Accepted, Signer
+from intact.seal.signing import Signer
 from intact.seal.staging import replace_file
-from intact.seal.statement import ALGORITHM
 from intact.seal.trust import Leaf, Trust
-from intact.wire import encode
 
 
 def countersign(
@@ -46,8 +42,7 @@ def countersign(
     """
     with locked(path), open_folder(path) as folder:
         manifest, accepted = accept(folder, signers, allow_unsigned=allow_unsigned)
-        digests = _checked(folder, manifest)
-        _refuse_others(accepted, digests)
+        digests = check_bytes(folder, manifest, accepted)
         there = bundles(folder)
         _refuse_twice(there, signer)
         if len(there) > layout.MOST_COUNTERSIGNATURES:
@@ -59,26 +54,6 @@ def countersign(
             raise UsageError(f"{name} would have {len(made[name])} bytes, {layout.LIMITS[name]} are allowed")
         replace_file(path / name, made[name])
     return len(there) + 1
-
-
-def _checked(folder: Folder, manifest: Manifest) -> dict[str, str]:
-    """Return the SHA-256 of every file that is signed, taken of the very bytes that fit the manifest."""
-    weights_digest = hashlib.sha256()
-    for piece in weights.pieces(folder, manifest):
-        weights_digest.update(piece)
-    return {
-        layout.MANIFEST: sha256(manifest.to_bytes()),
-        layout.LINEAGE: sha256(encode(read_lineage(folder, manifest))),
-        manifest.header_name: sha256(read_blob(folder, manifest.header_name, manifest.header)),
-        layout.WEIGHTS: weights_digest.hexdigest(),
-    }
-
-
-def _refuse_others(accepted: Accepted, digests: Mapping[str, str]) -> None:
-    """Raise IntegrityError where somebody accepted has signed other bytes of a file."""
-    for resource in (resource for resources in accepted.resources for resource in resources.values()):
-        if resource.algorithm == ALGORITHM and digests.get(resource.name, resource.digest) != resource.digest:
-            raise IntegrityError(f"{resource.name} is not the file that was signed")
 
 
 def _refuse_twice(there: Sequence[Bundle], signer: Signer) -> None:

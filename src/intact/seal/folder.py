@@ -12,8 +12,6 @@ from pathlib import Path
 from intact.errors import IntegrityError, UsageError
 from intact.seal import layout
 
-PIECE_BYTES = 2**20
-
 _ALWAYS = {layout.WEIGHTS, layout.MANIFEST, layout.LINEAGE}
 _SEALED = _ALWAYS | {layout.HEADER_SEALED, layout.KEYS}
 _PLAIN = _ALWAYS | {layout.HEADER_PLAIN}
@@ -50,19 +48,6 @@ class Folder:
         data = bytearray(self.sizes[name])
         self.read_into(name, 0, memoryview(data))
         return bytes(data)
-
-    def pieces(self, name: str) -> Iterator[memoryview]:
-        """Yield the whole file `name` in order, in a buffer that is used again for each piece.
-
-        Raises:
-            IntegrityError: The file became shorter since it was opened.
-        """
-        size = self.sizes[name]
-        scratch = memoryview(bytearray(min(size, PIECE_BYTES)))
-        for start in range(0, size, PIECE_BYTES):
-            piece = scratch[: min(PIECE_BYTES, size - start)]
-            self.read_into(name, start, piece)
-            yield piece
 
     def read_into(self, name: str, offset: int, out: memoryview) -> None:
         """Fill `out` with the bytes of file `name` from `offset` on; usable from any thread.

@@ -10,6 +10,7 @@ from typing import Any
 from numpy.typing import NDArray
 
 from intact.crypto import blake3
+from intact.crypto.buffer import Buffer
 from intact.crypto.chunked import refusal, unseal
 from intact.errors import IntegrityError
 from intact.graph import Program
@@ -149,22 +150,39 @@ def verify(path: Path, *, signers: Trust | Sequence[Leaf]) -> Manifest:
     """
     with open_folder(path) as folder:
         manifest, accepted = accept(folder, signers, allow_unsigned=False)
-        _check_bytes(folder, manifest, accepted)
+        check_bytes(folder, manifest, accepted)
     return manifest
 
 
-def _check_bytes(folder: Folder, manifest: Manifest, accepted: signing.Accepted) -> None:
-    """Check every digest that needs no key: those of the manifest, and those that were signed.
+def check_bytes(folder: Folder, manifest: Manifest, accepted: signing.Accepted) -> dict[str, str]:
+    """Check every digest that needs no key, those of the manifest and those that were signed, in one pass.
+
+    Returns:
+        The SHA-256 of every file that is signed, taken of the very bytes that fit the manifest.
 
     Raises:
         IntegrityError: One does not fit.
     """
-    read_lineage(folder, manifest)
-    read_blob(folder, manifest.header_name, manifest.header)
-    weights.check(folder, manifest)
-    wanted = {resource for resources in accepted.resources for resource in resources.values()}
-    for resource in sorted(wanted, key=lambda each: (each.name, each.algorithm)):
-        statement.check_digest(resource, folder.pieces(resource.name))
+    claims = [resource for resources in accepted.resources for resource in resources.values()]
+    names = (set(folder.sizes) - layout.UNSIGNED) | {claim.name for claim in claims}
+    found = {
+        name: statement.check(_pieces(folder, manifest, name), [claim for claim in claims if claim.name == name])
+        for name in sorted(names)
+    }
+    return {name: digest for name, digest in found.items() if name not in layout.UNSIGNED}
+
+
+def _pieces(folder: Folder, manifest: Manifest, name: str) -> Iterable[Buffer]:
+    """Return the bytes of a file in order, each once it fits the manifest."""
+    if name == layout.MANIFEST:
+        return [manifest.to_bytes()]
+    if name == layout.LINEAGE:
+        return [encode(read_lineage(folder, manifest))]
+    if name == manifest.header_name:
+        return [read_blob(folder, name, manifest.header)]
+    if name == layout.WEIGHTS:
+        return weights.pieces(folder, manifest)
+    return [folder.read(name)]  # not in the manifest: signed all the same by whoever named it
 
 
 def inspect(path: Path) -> Inspection:

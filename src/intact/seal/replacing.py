@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Final
 
 from intact.errors import UsageError
-from intact.seal.staging import sync
+from intact.seal.staging import sync, writing
 
 _HERE: Final = -100
 """AT_FDCWD: paths begin where the process stands."""
@@ -57,19 +57,16 @@ def swapped(out: Path) -> Iterator[Path]:
     """
     whole = out.resolve()  # what a link leads to, not the link
     part = whole.parent / f".{whole.name}.{secrets.token_hex(8)}.partial"
-    try:
-        part.mkdir()
-        yield part
-        part.chmod(out.stat().st_mode & 0o777)
-        sync(part)
-        exchange(part, whole)
-        sync(whole.parent)
-    except OSError as error:
-        raise UsageError(
-            f"cannot write {str(out)!a}: {error.strerror}", hint="check the free space and permissions there"
-        ) from error
-    finally:
-        shutil.rmtree(part, ignore_errors=True)
+    with writing(out):
+        try:
+            part.mkdir()
+            yield part
+            part.chmod(out.stat().st_mode & 0o777)
+            sync(part)
+            exchange(part, whole)
+            sync(whole.parent)
+        finally:
+            shutil.rmtree(part, ignore_errors=True)
 
 
 def exchange(one: Path, other: Path) -> None:

@@ -171,7 +171,7 @@ def _fitting(payload: bytes, manifest: bytes, names: Set[str]) -> Mapping[str, s
     """Return the files that a statement names, once they are those of the artifact and the manifest is the one."""
     resources = statement.read(payload)
     statement.check_names(resources, names)
-    statement.check_digest(resources[layout.MANIFEST], [manifest])
+    statement.check([manifest], [resources[layout.MANIFEST]])
     return resources
 
 

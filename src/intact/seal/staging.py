@@ -26,25 +26,37 @@ def staged(out: Path) -> Iterator[Path]:
     """
     part = out.parent / f".{out.name}.{secrets.token_hex(8)}.partial"
     renaming = done = False
+    with writing(out):
+        try:
+            _refuse_existing(out)
+            part.mkdir()
+            yield part
+            sync(part)
+            _refuse_existing(out)
+            renaming = True
+            part.rename(out)
+            sync(out.parent)
+            done = True
+        finally:
+            if not done:
+                if renaming and not part.exists():  # the rename was the last thing that worked
+                    shutil.rmtree(out, ignore_errors=True)
+                shutil.rmtree(part, ignore_errors=True)
+
+
+@contextmanager
+def writing(out: Path) -> Iterator[None]:
+    """Have it told as an error of ours where the system refuses to write `out`.
+
+    Raises:
+        UsageError: It does.
+    """
     try:
-        _refuse_existing(out)
-        part.mkdir()
-        yield part
-        sync(part)
-        _refuse_existing(out)
-        renaming = True
-        part.rename(out)
-        sync(out.parent)
-        done = True
+        yield
     except OSError as error:
         raise UsageError(
             f"cannot write {str(out)!a}: {error.strerror}", hint="check the free space and permissions there"
         ) from error
-    finally:
-        if not done:
-            if renaming and not part.exists():  # the rename was the last thing that worked
-                shutil.rmtree(out, ignore_errors=True)
-            shutil.rmtree(part, ignore_errors=True)
 
 
 def write_file(path: Path, pieces: Iterable[Buffer]) -> None:
@@ -70,16 +82,13 @@ def replace_file(path: Path, data: Buffer) -> None:
     """
     folder = path.parent.resolve()  # what "." or a link stands for: beside it, and on its file system
     part = folder.parent / f".{folder.name}.{path.name}.{secrets.token_hex(8)}.partial"
-    try:
-        write_file(part, [data])
-        part.rename(path)
-        sync(path.parent)
-    except OSError as error:
-        raise UsageError(
-            f"cannot write {str(path)!a}: {error.strerror}", hint="check the free space and permissions there"
-        ) from error
-    finally:
-        part.unlink(missing_ok=True)
+    with writing(path):
+        try:
+            write_file(part, [data])
+            part.rename(path)
+            sync(path.parent)
+        finally:
+            part.unlink(missing_ok=True)
 
 
 def _refuse_existing(out: Path) -> None:

@@ -7,11 +7,11 @@ Source:
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable, Mapping, Set
+from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass
 from typing import Any, Final
 
-from intact.crypto import Blake3
+from intact.crypto import HASHERS
 from intact.crypto.buffer import Buffer
 from intact.errors import IntegrityError
 from intact.seal import layout
@@ -22,8 +22,6 @@ PREDICATE: Final = "https://model_signing/signature/v1.0"
 ALGORITHM: Final = "sha256"
 """What we write; the command of the public tool computes nothing else."""
 WHERE: Final = "the signed statement"
-DIGESTS: Final[Mapping[str, Callable[[], Any]]] = {"blake3": Blake3, "sha256": hashlib.sha256}
-"""Algorithms that a statement may use."""
 MOST_FILES: Final = len(layout.LIMITS)
 
 
@@ -33,7 +31,7 @@ class Resource:
 
     Args:
         name: Its name.
-        algorithm: Of the digest, one of `DIGESTS`.
+        algorithm: Of the digest, one of `crypto.HASHERS`.
         digest: In lower-case hex.
     """
 
@@ -105,21 +103,28 @@ def check_names(resources: Mapping[str, Resource], present: Set[str]) -> None:
         raise IntegrityError(f"the signature covers {min(stray)!a:.80}, which is not there")
 
 
-def check_digest(resource: Resource, pieces: Iterable[Buffer]) -> None:
+def check(pieces: Iterable[Buffer], claims: Sequence[Resource]) -> str:
     """Check that the bytes of a file are those that were signed.
 
     Args:
-        resource: What was signed.
         pieces: The file, in order.
+        claims: What was signed of it, by whomever.
+
+    Returns:
+        Its digest, as `write` takes it.
 
     Raises:
         IntegrityError: They are not.
     """
-    hasher = DIGESTS[resource.algorithm]()
+    hashers = {algorithm: HASHERS[algorithm]() for algorithm in {ALGORITHM, *(each.algorithm for each in claims)}}
     for piece in pieces:
-        hasher.update(piece)
-    if hasher.hexdigest() != resource.digest:
-        raise IntegrityError(f"{resource.name} is not the file that was signed")
+        for hasher in hashers.values():
+            hasher.update(piece)
+    found = {algorithm: hasher.hexdigest() for algorithm, hasher in hashers.items()}
+    for claim in claims:
+        if claim.digest != found[claim.algorithm]:
+            raise IntegrityError(f"{claim.name} is not the file that was signed")
+    return found[ALGORITHM]
 
 
 def _root(digests: Any) -> str:
@@ -128,10 +133,10 @@ def _root(digests: Any) -> str:
 
 def _resource(item: Any) -> Resource:
     name, algorithm, digest = (_at(item, key) for key in ("name", "algorithm", "digest"))
-    known = isinstance(algorithm, str) and algorithm in DIGESTS
+    known = isinstance(algorithm, str) and algorithm in HASHERS
     if not isinstance(name, str) or not known or not layout.is_digest(digest):
         raise IntegrityError(
-            f"{WHERE} has a file without a digest this version can check, wanted {' or '.join(sorted(DIGESTS))}"
+            f"{WHERE} has a file without a digest this version can check, wanted {' or '.join(sorted(HASHERS))}"
         )
     return Resource(name=name, algorithm=algorithm, digest=digest)
 

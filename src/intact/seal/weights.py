@@ -1,27 +1,28 @@
 """The tensors of an artifact: one pass from disk through digest and decryption, then decoded into the engine's buffers.
 
 Every segment is read once into private memory, its digest is checked there, and the same bytes are then decrypted, so
-that nothing is decrypted which the signature does not cover, and changing the file meanwhile gains nothing. Segments
-are spread over threads; reading, digest and decryption all release the GIL.
+that nothing is decrypted which the signature does not cover, and changing the file meanwhile gains nothing. Tensors,
+and segments of large ones, are spread over threads; reading, digest and decryption all release the GIL.
 """
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from pathlib import Path
 from threading import Lock
-from typing import Any
+from typing import Any, Final
 
 from numpy.typing import NDArray
 
-from intact.crypto import Secret, blake3
+from intact.crypto import Hasher, Secret, blake3
 from intact.crypto.chunked import (
     CHUNK_BYTES,
     PREFIX_BYTES,
     WIRE_CHUNK_BYTES,
     Opener,
+    Stream,
     plain_size,
     refusal,
     seal,
@@ -35,6 +36,9 @@ from intact.seal.manifest import Entry, Manifest
 from intact.seal.staging import write_file
 from intact.seal.tensors import StoredTensor, allocate, restore
 from intact.seal.threads import spread
+
+PARTS: Final = 8
+"""A tensor that is more than one such part of all is decrypted by several threads."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,22 +60,24 @@ class Segment:
     blake3: str
 
 
-def write(path: Path, tensors: Sequence[StoredTensor], keys: Sequence[Secret]) -> tuple[list[Entry], str]:
+def write(
+    path: Path, tensors: Sequence[StoredTensor], keys: Sequence[Secret], whole: Hasher | None = None
+) -> list[Entry]:
     """Write weights.safetensors.
 
     Args:
         path: The new file.
         tensors: The tensors, in file order.
         keys: Key of each; empty for a plain artifact.
+        whole: Takes the bytes of the file as they are written.
 
     Returns:
-        The manifest's entry for each tensor, and the SHA-256 of the file.
+        The manifest's entry for each tensor.
     """
     kinds = [
         ("U8", (sealed_size(len(each.data)),)) if keys else each.spec.file_kind(len(each.data)) for each in tensors
     ]
     entries: list[Entry] = []
-    whole = hashlib.sha256()
 
     def pieces() -> Iterator[bytes | memoryview]:
         yield layout.index(kinds)
@@ -82,26 +88,14 @@ def write(path: Path, tensors: Sequence[StoredTensor], keys: Sequence[Secret]) -
             entries.append(Entry(dtype=dtype, shape=shape, segments=tuple(digests)))
             yield data
 
-    def counted() -> Iterator[bytes | memoryview]:
+    def noted() -> Iterator[bytes | memoryview]:
         for piece in pieces():
-            whole.update(piece)
+            if whole is not None:
+                whole.update(piece)
             yield piece
 
-    write_file(path, counted())
-    return entries, whole.hexdigest()
-
-
-def check(folder: Folder, manifest: Manifest) -> None:
-    """Check weights.safetensors against its digests, without any key.
-
-    Raises:
-        IntegrityError: It is not, byte for byte, what the manifest describes.
-    """
-
-    def work(segment: Segment, scratch: memoryview) -> None:
-        _fetch(folder, segment, scratch)
-
-    _spread(_plan(manifest, _check_index(folder, manifest)), work)
+    write_file(path, noted())
+    return entries
 
 
 def pieces(folder: Folder, manifest: Manifest) -> Iterator[memoryview]:
@@ -145,32 +139,60 @@ def read(
     views = {number: block.data for number, block in zip(numbers, blocks, strict=True)}
     plan = [each for each in _plan(manifest, _check_index(folder, manifest)) if each.tensor in views]
     specs = [specs[number] for number in numbers]
+    if not manifest.sealed:
+
+        def take(run: Sequence[Segment], scratch: memoryview) -> None:
+            for each in run:
+                _fetch(folder, each, views[each.tensor][each.start : each.end])
+
+        _spread([[each] for each in plan], take)
+        return restore(specs, blocks)
+    _decrypt(folder, manifest, plan, keys, views)
+    try:
+        return restore(specs, blocks)
+    except IntegrityError:
+        raise refusal() from None  # what is wrong with the plaintext is nobody's business
+
+
+def _decrypt(
+    folder: Folder,
+    manifest: Manifest,
+    plan: Sequence[Segment],
+    keys: Sequence[Secret],
+    views: Mapping[int, memoryview],
+) -> None:
+    """Fill `views`, by tensor, with the plaintext of the segments of `plan`.
+
+    A tensor is decrypted by one thread from its beginning to its end, but one that is a good part of all the work: its
+    segments go to whichever thread is free.
+    """
+    runs = [tuple(run) for _, run in groupby(plan, key=lambda each: each.tensor)]
+    most = max(sum(map(_bytes, runs)) // PARTS, layout.SEGMENT_BYTES)
     openers: dict[int, Opener] = {}
-    turn = Lock()  # two decrypting at once would fight for the GIL, which they give up for microseconds at a time
+    turn = Lock()  # two decrypting by chunks at once would fight for the GIL, which that gives up for microseconds
 
-    def take(segment: Segment, scratch: memoryview) -> None:
-        _fetch(folder, segment, views[segment.tensor][segment.start : segment.end])
+    def whole(run: Sequence[Segment], scratch: memoryview) -> None:
+        stream = Stream(keys[run[0].tensor], views[run[0].tensor])
+        for each in run:
+            stream.take(_fetch(folder, each, scratch))
+        stream.finish()
 
-    def decrypt(segment: Segment, scratch: memoryview) -> None:
+    def part(run: Sequence[Segment], scratch: memoryview) -> None:
+        (segment,) = run
         wire, number = _fetch(folder, segment, scratch), segment.tensor
         if segment.start == 0:
-            size = manifest.tensors[number].shape[0]
-            openers[number] = Opener.start(keys[number], wire[:PREFIX_BYTES], size)
+            openers[number] = Opener.start(keys[number], wire[:PREFIX_BYTES], manifest.tensors[number].shape[0])
             wire = wire[PREFIX_BYTES:]
         first = max(segment.start - PREFIX_BYTES, 0) // WIRE_CHUNK_BYTES
         plain = views[number][first * CHUNK_BYTES : (first + layout.SEGMENT_CHUNKS) * CHUNK_BYTES]
         with turn:
             openers[number].open_run(first, wire, plain)
 
-    if not manifest.sealed:
-        _spread(plan, take)
-        return restore(specs, blocks)
-    _spread([segment for segment in plan if segment.start == 0], decrypt)  # these hold the prefixes
-    _spread([segment for segment in plan if segment.start > 0], decrypt)
-    try:
-        return restore(specs, blocks)
-    except IntegrityError:
-        raise refusal() from None  # what is wrong with the plaintext is nobody's business
+    large = [run for run in runs if _bytes(run) > most]
+    _spread([run[:1] for run in large], part)  # these hold the prefixes
+    rest = [run[place : place + 1] for run in large for place in range(1, len(run))]
+    small = sorted((run for run in runs if _bytes(run) <= most), key=_bytes, reverse=True)
+    _spread([*small, *rest], lambda run, scratch: (whole if run[0].start == 0 else part)(run, scratch))
 
 
 def check_kinds(manifest: Manifest, specs: Sequence[TensorSpec]) -> None:
@@ -228,7 +250,12 @@ def _fetch(folder: Folder, segment: Segment, out: memoryview) -> memoryview:
     return data
 
 
-def _spread(plan: Sequence[Segment], work: Callable[[Segment, memoryview], None]) -> None:
-    """Do `work` for every segment of `plan`, each thread with a scratch of its own that holds any segment."""
-    sizes = [segment.end - segment.start for segment in plan]
-    spread(plan, work, lambda: memoryview(bytearray(max(sizes, default=0))), size_bytes=sum(sizes))
+def _bytes(run: Sequence[Segment]) -> int:
+    """Return the size of consecutive segments."""
+    return run[-1].end - run[0].start
+
+
+def _spread(runs: Sequence[Sequence[Segment]], work: Callable[[Sequence[Segment], memoryview], None]) -> None:
+    """Do `work` for every one of `runs`, each thread with a scratch of its own that holds any segment."""
+    most = max((each.end - each.start for run in runs for each in run), default=0)
+    spread(runs, work, lambda: memoryview(bytearray(most)), size_bytes=sum(map(_bytes, runs)))

@@ -6,7 +6,7 @@ import secrets
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from intact.crypto import Secret, blake3, sha256
+from intact.crypto import HASHERS, Secret, blake3, sha256
 from intact.crypto.chunked import seal
 from intact.errors import UsageError
 from intact.seal import layout, signing, statement, weights, wrapping
@@ -14,6 +14,7 @@ from intact.seal.derivation import Keyring
 from intact.seal.header import Header, TensorSpec
 from intact.seal.manifest import FORMAT, SUITE_PLAIN, SUITE_SEALED, Blob, Entry, Manifest, is_artifact_id
 from intact.seal.payload import Payload
+from intact.seal.policy import Policy
 from intact.seal.recipient import Recipient
 from intact.seal.replacing import swapped
 from intact.seal.signing import Signer
@@ -53,13 +54,7 @@ def write(
         AccessError: A service that holds a recipient's key refuses.
     """
     artifact = secrets.token_hex(16) if artifact is None else artifact
-    if not is_artifact_id(artifact) or not 1 <= revision <= SAFE_INTEGER:
-        raise UsageError(f"artifact {artifact!a:.40}, revision {revision}: wanted 32 hex digits, and a count from 1")
-    if (payload.policy.minimum_revision or 1) > revision:
-        raise UsageError(
-            f"revision {revision} withdraws all below {payload.policy.minimum_revision}, itself among them",
-            hint=f"give it revision {payload.policy.minimum_revision} or a higher one",
-        )
+    _refuse_impossible(artifact, revision, payload.policy)
     tensors = store(payload.program) if payload.stored is None else payload.stored
     specs = [each.spec for each in tensors]
     lineage = encode(payload.lineage)
@@ -71,16 +66,27 @@ def write(
         header = seal(keyring.header, header)
         keys = keyring.tensors((spec.dtype, spec.shape) for spec in specs)
     with swapped(out) if replace else staged(out) as part:
-        entries, weights_sha256 = weights.write(part / layout.WEIGHTS, tensors, keys)
+        whole = None if signer is None else HASHERS[statement.ALGORITHM]()
+        entries = weights.write(part / layout.WEIGHTS, tensors, keys, whole)
         manifest = _manifest(artifact, revision, keyring, header, lineage, entries, payload)
         files = {manifest.header_name: header, layout.LINEAGE: lineage, layout.MANIFEST: manifest.to_bytes()}
-        digests = {layout.WEIGHTS: weights_sha256} | {name: sha256(data) for name, data in files.items()}
-        if keyring is not None:
-            files[layout.KEYS] = wrapped
-        if signer is not None:
-            files |= signing.files([signing.sign(statement.write(artifact, digests), signer)])
-        _write_files(part, files)
+        loose = {} if keyring is None else {layout.KEYS: wrapped}
+        if signer is not None and whole is not None:
+            digests = {layout.WEIGHTS: whole.hexdigest()} | {name: sha256(data) for name, data in files.items()}
+            loose |= signing.files([signing.sign(statement.write(artifact, digests), signer)])
+        _write_files(part, files | loose)
     return manifest
+
+
+def _refuse_impossible(artifact: str, revision: int, policy: Policy) -> None:
+    """Raise UsageError where no artifact can have this identity, revision and policy."""
+    if not is_artifact_id(artifact) or not 1 <= revision <= SAFE_INTEGER:
+        raise UsageError(f"artifact {artifact!a:.40}, revision {revision}: wanted 32 hex digits, and a count from 1")
+    if (policy.minimum_revision or 1) > revision:
+        raise UsageError(
+            f"revision {revision} withdraws all below {policy.minimum_revision}, itself among them",
+            hint=f"give it revision {policy.minimum_revision} or a higher one",
+        )
 
 
 def _header(payload: Payload, specs: Sequence[TensorSpec], lineage: bytes) -> bytes:
