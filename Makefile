@@ -4,7 +4,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 
-.PHONY: demo test check format reference bench bench-peers tables clean
+.PHONY: demo test check format proto reference bench bench-peers tables clean
 
 $(STAMP): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -28,6 +28,11 @@ format: $(STAMP)
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
+# The gRPC messages as the server reads them; a test compares the file with its source.
+PROTOCOL := src/intact/serve/protocol
+proto: $(STAMP)
+	$(BIN)/python -m grpc_tools.protoc -I $(PROTOCOL) --descriptor_set_out=$(PROTOCOL)/open_inference.binpb open_inference.proto
+
 reference: $(STAMP)
 	$(BIN)/python docs/generate_reference.py
 
@@ -35,7 +40,7 @@ reference: $(STAMP)
 bench: $(VENV)/.examples
 	$(BIN)/intact bench import_time opening resnet20 minilm widths_resnet20 widths_minilm widths_stories
 
-bench-peers: build/nncf/bin/python build/peers/.installed
+bench-peers: build/nncf/bin/python build/peers/.installed build/serving_peers/.installed
 
 tables: $(STAMP)
 	$(BIN)/python benchmarks/tables.py
@@ -47,6 +52,11 @@ $(VENV)/.examples: $(STAMP)
 build/nncf/bin/python:
 	$(PYTHON) -m venv build/nncf
 	build/nncf/bin/python -m pip install --quiet nncf openvino
+
+build/serving_peers/.installed: benchmarks/serving_peers.txt
+	$(PYTHON) -m venv build/serving_peers
+	build/serving_peers/bin/python -m pip install --quiet -r benchmarks/serving_peers.txt
+	touch $@
 
 # torch first, and the same; the rest is what `benchmarks/peer_*.py` compare with
 build/peers/.installed: benchmarks/peers.txt constraints.txt

@@ -15,6 +15,7 @@ import re
 import sys
 from pathlib import Path
 
+import table_serving
 import table_text
 import table_widths
 import width_plots
@@ -22,6 +23,8 @@ from places import RESULTS, ROOT
 
 TABLES = {
     **table_text.TABLES,
+    "serving": table_serving.serving,
+    "waits": table_serving.waits,
     "widths_resnet20": table_widths.resnet20,
     "widths_minilm": table_widths.minilm,
     "widths_stories": table_widths.stories,
