@@ -35,7 +35,7 @@ SPELLED = BYTES + 256
 SEPARATOR = "<|endoftext|>"
 TEST_BYTES = 200 * 1024
 """Perplexity is taken on the whole stories in the last so many bytes of the text."""
-CALIBRATION = (128, 256)
+CALIBRATION = (128, 512)
 """Stories from the beginning of the text, and the tokens of each, so that nothing is padded."""
 BATCH = 16
 
@@ -230,7 +230,7 @@ def text() -> bytes:
 def calibration_stories() -> list[dict[str, np.ndarray]]:
     """Beginnings of the first stories that are long enough, in batches."""
     rows, length = CALIBRATION
-    long = [story[:length] for story in stories(text()[: 4 * TEST_BYTES]) if len(story) >= length][:rows]
+    long = [story[:length] for story in stories(text()[:-TEST_BYTES]) if len(story) >= length][:rows]
     tokens = np.asarray(long, np.int64)
     return [{"tokens": tokens[at : at + BATCH]} for at in range(0, rows, BATCH)]
 
