@@ -17,7 +17,7 @@ from intact.guard.bounds import limits
 Array = NDArray[Any]
 
 STEPS = 40
-ADAPTIVE_STEPS = 150
+ADAPTIVE_STEPS = 100
 MARGIN = 0.2
 """How far below a threshold the attacker wants to be, as a share of what the check's scores spread."""
 
@@ -139,7 +139,9 @@ class Attacker:
     def _distance(self, features: Tensor, scores: Tensor) -> Tensor:
         learned = self.guard.contract.checks["mahalanobis"]
         shape = covariance.read(learned.params)
-        codes = (features * self.knowledge.slope + self.knowledge.offset).clamp(0, 255)
+        tap = self.guard.contract.tap
+        codes = (features * self.knowledge.slope + self.knowledge.offset).clamp(0, 255) - (tap.zero if tap else 0)
+        codes = codes / codes.norm(dim=1, keepdim=True).clamp(min=1e-9)
         means = torch.tensor(shape.means)
         away = codes - means[scores.argmax(dim=1).clamp(max=len(means) - 1)]
         along = away @ torch.tensor(shape.directions)

@@ -16,6 +16,7 @@ import sys
 from pathlib import Path
 
 import table_serving
+import table_guard
 import table_text
 import table_widths
 import width_plots
@@ -23,6 +24,7 @@ from places import RESULTS, ROOT
 
 TABLES = {
     **table_text.TABLES,
+    **table_guard.TABLES,
     "serving": table_serving.serving,
     "waits": table_serving.waits,
     "widths_resnet20": table_widths.resnet20,

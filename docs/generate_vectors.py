@@ -11,6 +11,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import generate_log_vectors
 import numpy as np
 
 from intact import seal
@@ -52,6 +53,7 @@ def main() -> None:
     tell("keys.json", keys)
     tell("content.json", described(content))
     tell("refused.json", [dict(zip(("artifact", "file", "offset", "what"), each, strict=True)) for each in WRONG])
+    generate_log_vectors.main()
 
 
 def payload() -> seal.Payload:

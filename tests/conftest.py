@@ -5,8 +5,12 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
+
+if TYPE_CHECKING:
+    from support.serving import Server, Site
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -16,6 +20,23 @@ def own_folders(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         for name in ("state", "cache"):
             patch.setenv(f"XDG_{name.upper()}_HOME", str(tmp_path_factory.mktemp(name)))
         yield
+
+
+@pytest.fixture(scope="session")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Site:
+    """Models, keys and a state database to start servers from; every test has callers of its own."""
+    from support.serving import make_site
+
+    return make_site(tmp_path_factory.mktemp("site"))
+
+
+@pytest.fixture(scope="session")
+def server(site: Site) -> Iterator[Server]:
+    """A server of that site that many tests ask."""
+    from support.serving import serving
+
+    with serving(site) as found:
+        yield found
 
 
 @pytest.fixture(scope="session")

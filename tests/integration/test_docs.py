@@ -35,6 +35,7 @@ TOUR = (
     "how-to/serve-from-python",
     "how-to/policy",
     "how-to/scrub",
+    "how-to/guard",
     "how-to/recipients",
     "how-to/sign",
 )

@@ -8,7 +8,24 @@ from typing import Annotated, Any
 
 import typer
 
-from intact.cli import artifact, bench, bom, build, demo, doctor, keys, recipients, reproduce, scan, tune
+from intact.cli import (
+    apikeys,
+    artifact,
+    bench,
+    bom,
+    build,
+    demo,
+    doctor,
+    grants,
+    keys,
+    log,
+    receipt,
+    recipients,
+    reproduce,
+    scan,
+    serve,
+    tune,
+)
 from intact.cli.console import INTERRUPTED, tell
 from intact.errors import UsageError
 
@@ -42,6 +59,10 @@ def top(
 
 app.add_typer(keys.app, name="keys")
 app.add_typer(recipients.app, name="recipients")
+app.add_typer(apikeys.app, name="apikeys")
+app.add_typer(grants.app, name="grants")
+app.add_typer(log.app, name="log")
+app.add_typer(receipt.app, name="receipt")
 app.command("build")(build.build)
 app.command("tune")(tune.tune)
 app.command("bench")(bench.bench)
@@ -50,6 +71,7 @@ app.command("verify")(artifact.verify)
 app.command("sign")(artifact.sign)
 app.command("rekey")(recipients.rekey)
 app.command("run")(artifact.run)
+app.command("serve")(serve.serve)
 app.command("reproduce")(reproduce.reproduce)
 app.command("bom")(bom.bom)
 app.command("scan")(scan.scan)

@@ -43,12 +43,14 @@ def inspect(artifact: Artifact, as_json: Json = False) -> None:
     """Say what an artifact says of itself. Needs no key, and proves nothing: anyone may have written it."""
     with failures(as_json=as_json):
         from intact import seal
+        from intact.crypto import sha256
 
         found = seal.inspect(artifact)
     manifest = found.manifest
     facts: dict[str, Any] = {
         "artifact": manifest.artifact,
         "revision": manifest.revision,
+        "digest": sha256(manifest.to_bytes()),
         "format": manifest.format,
         "encrypted": manifest.sealed,
         "recipients": found.recipients,
@@ -85,6 +87,7 @@ def _tell(facts: dict[str, Any], limits: list[str]) -> None:
     rows = (
         ("model", f"{card.get('name', '?')} ({card.get('profile', '?')} profile)"),
         ("artifact", f"{facts['artifact']}, revision {facts['revision']}, format {facts['format']}"),
+        ("digest", facts["digest"]),
         ("inputs", _ports(card.get("inputs"))),
         ("outputs", _ports(card.get("outputs"))),
         ("size", f"{facts['size_bytes']:,} bytes"),

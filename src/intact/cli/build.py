@@ -20,6 +20,7 @@ from intact.cli.options import (
     MaxDrop,
     MinimumRevision,
     NewPassphrase,
+    NoGuard,
     NoRevisions,
     NotAfter,
     NotBefore,
@@ -66,6 +67,7 @@ def build(
     revisions: Revisions = None,
     no_revisions: NoRevisions = False,
     allow_older: RevisesOlder = False,
+    no_guard: NoGuard = False,
     quiet: Quiet = False,
     as_json: Json = False,
 ) -> None:
@@ -98,6 +100,7 @@ def build(
             "revision": revision,
             "revisions": remembered(revisions, nowhere=no_revisions),
             "allow_older": allow_older,
+            "guard": not no_guard,
         }
         spec = pipeline.with_calibration(pipeline.read_source(source), calibrate)
         options |= {"max_drop": max_drop, "engines": engine, "threads": threads, "require_pass": require_pass}

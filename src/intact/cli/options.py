@@ -112,6 +112,9 @@ RevisesOlder = Annotated[
     bool,
     typer.Option("--allow-older", help="Accept a --revises older than one opened before, unless it is withdrawn."),
 ]
+NoGuard = Annotated[
+    bool, typer.Option("--no-guard", help="Do not learn from the calibration data what the model accepts and gives.")
+]
 Scrub = Annotated[
     bool,
     typer.Option(

@@ -1,6 +1,6 @@
 """Engines: what runs an integer graph, how we know that it runs it right, and which is fastest here."""
 
-from intact.engine.backend import Backend, EngineError, Options, Session
+from intact.engine.backend import Backend, EngineError, Observation, Options, Session
 from intact.engine.backends import find
 from intact.engine.choose import CONFORMS, Loaded, Tried, load, reload
 from intact.engine.conformance import digest_run, digests, inputs_of, make_vectors, more_inputs, self_test
@@ -11,6 +11,7 @@ from intact.engine.parallel import Spread, over_processes, over_threads
 from intact.engine.reach import read_in_place
 from intact.engine.spec import TensorSpec, check_inputs
 from intact.engine.survey import survey
+from intact.engine.taps import load_session
 from intact.engine.vectors import Vectors
 
 __all__ = [
@@ -21,6 +22,7 @@ __all__ = [
     "EngineError",
     "Host",
     "Loaded",
+    "Observation",
     "Options",
     "Paced",
     "Session",
@@ -36,6 +38,7 @@ __all__ = [
     "find",
     "inputs_of",
     "load",
+    "load_session",
     "make_vectors",
     "more_inputs",
     "over_processes",

@@ -28,14 +28,29 @@ class Options:
         threads: Threads inside one session; None leaves it to the engine, which takes the physical cores.
         in_place: Let the engine read weights where they lie rather than pack them for its kernels, so that what is
             checked in memory is what is used. Slower.
+        taps: Values inside the program that `Session.observe` gives beside its outputs.
     """
 
     threads: int | None = None
     in_place: bool = False
+    taps: tuple[TensorSpec, ...] = ()
 
     def __post_init__(self) -> None:
         if self.threads is not None and self.threads < 1:
             raise UsageError(f"threads is {self.threads}, wanted at least 1", hint="leave it out to use every core")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Observation:
+    """What one run gave.
+
+    Args:
+        outputs: As `Session.run` gives them.
+        taps: The values inside the program that were asked for, as they are there.
+    """
+
+    outputs: dict[str, NDArray[Any]]
+    taps: dict[str, NDArray[Any]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -50,6 +65,7 @@ class Session:
         execute: The engine's own call, on inputs already checked.
         weights: The memory that the engine was handed for each tensor of the program; it may read that or copies of
             its own. Empty where it is handed no memory.
+        taps: The values inside the program that `execute` gives too.
     """
 
     engine: str
@@ -58,6 +74,7 @@ class Session:
     outputs: tuple[TensorSpec, ...]
     execute: Callable[[Arrays], dict[str, NDArray[Any]]] = field(repr=False)
     weights: Mapping[str, NDArray[np.uint8]] = field(default_factory=dict, repr=False)
+    taps: tuple[TensorSpec, ...] = ()
 
     @property
     def name(self) -> str:
@@ -78,7 +95,20 @@ class Session:
             EngineError: The engine failed.
         """
         outputs = self.execute(check_inputs(self.inputs, inputs))
+        for tap in self.taps:
+            del outputs[tap.name]
         return {name: unsigned_zeros(value) for name, value in outputs.items()}
+
+    def observe(self, inputs: Arrays) -> Observation:
+        """Run the program once, as `run` does, and give what is tapped too.
+
+        Raises:
+            DataError: The inputs do not fit.
+            EngineError: The engine failed.
+        """
+        outputs = self.execute(check_inputs(self.inputs, inputs))
+        taps = {tap.name: outputs.pop(tap.name) for tap in self.taps}
+        return Observation(outputs={name: unsigned_zeros(value) for name, value in outputs.items()}, taps=taps)
 
 
 DEFAULT = "default"

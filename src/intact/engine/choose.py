@@ -19,6 +19,7 @@ from intact.engine.backends import find, get
 from intact.engine.conformance import check_covered, inputs_of, self_test
 from intact.engine.host import describe, fingerprint
 from intact.engine.spec import graph_of, specs_of
+from intact.engine.taps import load_session
 from intact.engine.vectors import Vectors
 from intact.errors import CheckFailed, UsageError
 from intact.graph.program import Program
@@ -124,12 +125,12 @@ def load(
 
 
 def reload(program: Program, session: Session, options: Options) -> Session:
-    """Load a program once more, on the engine and in the variant of `session`.
+    """Load a program once more, on the engine and in the variant of `session`, and with its taps.
 
     Raises:
         EngineError: The engine cannot.
     """
-    return get(session.engine).load(program, options, session.variant)
+    return load_session(get(session.engine), program, replace(options, taps=session.taps), session.variant)
 
 
 def _candidates(engines: Sequence[str | Backend] | None) -> list[Backend]:
@@ -155,6 +156,7 @@ def _key(question: _Question, names: Sequence[str], sizes: Mapping[str, int] | N
         "threads": question.options.threads,
         "in_place": question.options.in_place,
         "sizes": dict(sizes or {}),
+        "taps": [str(tap) for tap in question.options.taps],
         "graph": hashlib.sha256(question.program.model).hexdigest(),
         "vectors": question.vectors.to_json(),
     }
@@ -195,7 +197,7 @@ def _attempt(question: _Question, backend: Backend, variant: str, tried: list[Tr
         if backend.fragile and not known:
             trial.survive(backend, variant, program, vectors, options)
         canary.check(backend, variant)
-        session = backend.load(program, options, variant)
+        session = load_session(backend, program, options, variant)
         self_test(session, vectors)
     except (EngineError, CheckFailed) as failure:
         tried.append(Tried(name=name_of(backend, variant), outcome=failure.message))

@@ -16,6 +16,8 @@ from intact.engine import canary
 from intact.engine.backend import Backend, EngineError, Options
 from intact.engine.backends import get
 from intact.engine.conformance import self_test
+from intact.engine.spec import TensorSpec
+from intact.engine.taps import load_session
 from intact.engine.vectors import Vectors
 from intact.errors import CheckFailed, IntactError
 from intact.graph.program import Program
@@ -38,7 +40,7 @@ def attempt(backend: Backend, variant: str, program: Program, vectors: Vectors, 
         EngineError: The engine failed.
     """
     canary.check(backend, variant)
-    self_test(backend.load(program, options, variant), vectors)
+    self_test(load_session(backend, program, options, variant), vectors)
 
 
 def survive(backend: Backend, variant: str, program: Program, vectors: Vectors, options: Options) -> None:
@@ -53,6 +55,7 @@ def survive(backend: Backend, variant: str, program: Program, vectors: Vectors, 
         "variant": variant,
         "threads": options.threads,
         "in_place": options.in_place,
+        "taps": [[tap.name, tap.dtype] for tap in options.taps],
         "vectors": vectors.to_json(),
     }
     head, model = json.dumps(task).encode(), program.to_proto().SerializeToString()
@@ -92,12 +95,17 @@ def _search_path() -> list[str]:
     return named if str(own) in named else [*named, str(own)]
 
 
+def _tap(name: str, dtype: str) -> TensorSpec:
+    return TensorSpec(name=name, dtype=dtype, shape=None)
+
+
 def child() -> None:
     """Answer one question from standard input with one line of JSON."""
     head_size, model_size = SIZES.unpack(sys.stdin.buffer.read(SIZES.size))
     task = json.loads(sys.stdin.buffer.read(head_size))
     program = Program.from_proto(onnx.load_from_string(sys.stdin.buffer.read(model_size)))
-    vectors, options = Vectors.from_json(task["vectors"]), Options(threads=task["threads"], in_place=task["in_place"])
+    vectors, taps = Vectors.from_json(task["vectors"]), tuple(_tap(*tap) for tap in task["taps"])
+    options = Options(threads=task["threads"], in_place=task["in_place"], taps=taps)
     answer = {"outcome": "conforms"}
     try:
         attempt(get(task["engine"]), task["variant"], program, vectors, options)

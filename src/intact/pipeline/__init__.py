@@ -8,8 +8,9 @@ from intact.pipeline.doctor import Check, Examination, examine
 from intact.pipeline.evidence import calibrated_on
 from intact.pipeline.files import refuse_unwritable
 from intact.pipeline.given import store as revisions_store
+from intact.pipeline.guarding import plain as plain_contract
 from intact.pipeline.keys import Keys, identities, new_keys, recipients, trusted
-from intact.pipeline.model import Model
+from intact.pipeline.model import Model, Observed
 from intact.pipeline.modules import DataParallel, QuantizationModule
 from intact.pipeline.npz import read_npz, with_calibration, write_npz
 from intact.pipeline.opening import open_model
@@ -34,6 +35,7 @@ __all__ = [
     "Examination",
     "Keys",
     "Model",
+    "Observed",
     "OverBudget",
     "Policy",
     "QuantizationModule",
@@ -55,6 +57,7 @@ __all__ = [
     "open_model",
     "passphrase_identity",
     "passphrase_recipient",
+    "plain_contract",
     "read_npz",
     "read_recipe",
     "read_source",

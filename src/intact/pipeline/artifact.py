@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from intact import engine, seal
+from intact import guard as guards
 from intact.compress.encodings import Encoding
 from intact.errors import IntegrityError
 from intact.graph.view import Port
-from intact.pipeline import evidence, lineage
+from intact.pipeline import evidence, guarding, lineage
 
 if TYPE_CHECKING:
     from intact.pipeline.building import Built
@@ -44,12 +45,14 @@ class Facts:
         profile: "exact" or "tolerant", the same in card, header and self-test.
         rows_apart: Whether a row's result depends on that row alone.
         vectors: The self-test.
+        guard: What the model accepts and gives; None where it was built without.
     """
 
     name: str
     profile: str
     rows_apart: bool
     vectors: engine.Vectors
+    guard: guards.Contract | None = None
 
 
 def read(payload: seal.Payload) -> Facts:
@@ -70,7 +73,8 @@ def read(payload: seal.Payload) -> Facts:
         raise IntegrityError("card, header and self-test of the artifact name different profiles")
     if not isinstance(name, str) or not isinstance(apart, bool):
         raise IntegrityError("card or header of the artifact lack a field, or have one of another type")
-    return Facts(name=name, profile=vectors.profile, rows_apart=apart, vectors=vectors)
+    contract = guarding.contract(header)
+    return Facts(name=name, profile=vectors.profile, rows_apart=apart, vectors=vectors, guard=contract)
 
 
 def ports(specs: Sequence[engine.TensorSpec]) -> tuple[Port, ...]:
@@ -86,9 +90,10 @@ def ports(specs: Sequence[engine.TensorSpec]) -> tuple[Port, ...]:
 
 
 def _header(built: Built) -> dict[str, Any]:
-    """The private description: encodings, self-test."""
+    """The private description: encodings, self-test, guard."""
     return {
         "version": HEADER_VERSION,
+        **({} if built.guard is None else {guards.FIELD: built.guard.to_json()}),
         "profile": profile(built),
         "rows_apart": built.rows_apart,
         "encodings": {name: _encoding(value) for name, value in sorted(built.encodings.items())},

@@ -10,6 +10,7 @@ from typing import Any
 from numpy.typing import NDArray
 
 from intact import engine, seal
+from intact import guard as guards
 from intact.compress.calibrate import check_data, row_count
 from intact.compress.check import Outcome, Verdict, compare
 from intact.compress.encodings import Encoding
@@ -18,26 +19,23 @@ from intact.compress.recipe import Recipe
 from intact.crypto import Secret
 from intact.errors import CheckFailed, IntactError, UsageError
 from intact.graph.program import Program
-from intact.graph.run import Runner, is_batched
+from intact.graph.run import Runner
 from intact.graph.view import Port
-from intact.pipeline import artifact, evidence, lineage, summary
-from intact.pipeline.agreement import Agreement, agree, pool, worst
+from intact.pipeline import artifact, evidence, guarding, lineage, summary
+from intact.pipeline.agreement import Agreement
 from intact.pipeline.drafting import Draft, draft
 from intact.pipeline.float_checks import refuse_changed, rows_are_apart
 from intact.pipeline.layers import LayerFacts, costs, describe
 from intact.pipeline.options import Options, Progress, silent
-from intact.pipeline.predict import Predictor, cut
+from intact.pipeline.predict import Predictor
 from intact.pipeline.spec import Evaluate, Spec
+from intact.pipeline.surveying import survey
 from intact.pipeline.terms import Terms, settle
 
 Array = NDArray[Any]
 
 LAYER_ROWS = 64
 """Calibration rows on which layers are measured."""
-AGREEMENT_ROWS = 512
-"""Calibration rows on which float and integer outputs are compared."""
-AGREEMENT_BATCH = 32
-"""So many at a time, where rows may be cut."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,6 +61,8 @@ class Built:
         source_sha256: Digest of the float model.
         lineage: in-toto statement; writing adds a salted digest of the calibration data.
         data_digest: Digest of the calibration data, not salted yet; None without such data.
+        guard: What was learned of inputs and outputs; None where that was not asked for.
+        calibration_rows: Rows of calibration data there were.
         manifest: The artifact written, if any.
         path: Where it lies.
         signed: Whether it is signed.
@@ -85,6 +85,8 @@ class Built:
     source_sha256: str
     lineage: Mapping[str, Any]
     data_digest: Secret | None = None
+    guard: guards.Contract | None = None
+    calibration_rows: int = 0
     manifest: seal.Manifest | None = None
     path: Path | None = None
     signed: bool = False
@@ -140,6 +142,7 @@ def build(
     revision: int | None = None,
     revisions: Path | str | bool = True,
     allow_older: bool = False,
+    guard: bool = True,
     progress: Progress = silent,
     drafted: Draft | None = None,
 ) -> Built:
@@ -164,6 +167,7 @@ def build(
         revisions: Folder that remembers the highest revision opened of each artifact, for a later revision of one; the
             user's own where it is True, none where it is False. The new one is written down there, where it is signed.
         allow_older: Accept a `revises` older than a revision opened before, unless its owner withdrew it.
+        guard: Whether to learn from the calibration data what the model accepts and gives, for servers to check calls.
         progress: Called with (stage, done, total).
         drafted: The integers, where training made them already; `recipe` is not looked at then.
 
@@ -195,7 +199,14 @@ def build(
         allow_older=allow_older,
     )
     names = terms.engines(engines)
-    options = Options(max_drop=max_drop, threads=threads, engines=names, measure_costs=measure_costs, progress=progress)
+    options = Options(
+        max_drop=max_drop,
+        threads=threads,
+        engines=names,
+        measure_costs=measure_costs,
+        guard=guard,
+        progress=progress,
+    )
     made = drafted or draft(spec, recipe or Recipe(), progress)
     built = _finish(spec, made, options, by_recipe=drafted is None)
     _refuse_failed(built, require_pass=require_pass)
@@ -265,6 +276,8 @@ def _finish(spec: Spec, made: Draft, options: Options, *, by_recipe: bool) -> Bu
     )
     integer = Predictor(inputs=graph.inputs, outputs=outputs, run=loaded.session.run, rows_apart=apart)
     verdict = _check(spec.evaluate, reference, integer, options)
+    learning = _lesson(made, loaded.session, synthetic, apart=apart, options=options)
+    agreement = survey(reference, integer, made.data, learning, apart=apart)
     return Built(
         name=spec.name,
         plan=made.plan,
@@ -277,7 +290,7 @@ def _finish(spec: Spec, made: Draft, options: Options, *, by_recipe: bool) -> Bu
         integer=integer,
         rows_apart=apart,
         verdict=verdict,
-        agreement=_agreement(reference, integer, made, AGREEMENT_BATCH if apart else 0),
+        agreement=agreement,
         layers=_layers(made, measure_costs=options.measure_costs or _failed(verdict), progress=options.progress),
         float_bytes=made.float_bytes,
         source_sha256=made.source_sha256,
@@ -290,7 +303,23 @@ def _finish(spec: Spec, made: Draft, options: Options, *, by_recipe: bool) -> Bu
             by_recipe=by_recipe,
         ),
         data_digest=evidence.digest(made.data) if made.data else None,
+        guard=_contract(made, learning) if options.guard else None,
+        calibration_rows=sum(row_count(piece) for piece in made.data),
     )
+
+
+def _lesson(
+    made: Draft, session: engine.Session, sample: Mapping[str, Array], *, apart: bool, options: Options
+) -> guarding.Lesson | None:
+    """What the guard learns with; None where there is nothing to learn from, or rows do not stand for themselves."""
+    alone = apart or guarding.one_row(made.plan.graph.inputs)
+    if not options.guard or not made.data or not alone:
+        return None
+    return guarding.lesson(made.program, made.emission.graph, session, options.threads, sample)
+
+
+def _contract(made: Draft, learning: guarding.Lesson | None) -> guards.Contract:
+    return guarding.plain(made.plan.graph.inputs) if learning is None else learning.contract()
 
 
 def _three_rows(ports: Sequence[Port]) -> dict[str, int]:
@@ -337,23 +366,6 @@ def _score(evaluate: Evaluate, predict: Predictor) -> Any:
 
 def _failed(verdict: Verdict | None) -> bool:
     return verdict is not None and verdict.outcome == Outcome.FAIL
-
-
-def _agreement(reference: Predictor, integer: Predictor, made: Draft, batch: int) -> Agreement | None:
-    """Agreement of the output that agrees least, over about `AGREEMENT_ROWS` rows of data, cut where `batch` is."""
-    divisible = is_batched(made.plan.graph.inputs)
-    found: dict[str, list[Agreement]] = {name: [] for name in reference.outputs}
-    rows = 0
-    for piece in (part for whole in made.data for part in (cut(whole, batch) if divisible else [whole])):
-        some = {name: value[: AGREEMENT_ROWS - rows] for name, value in piece.items()} if divisible else piece
-        rows += row_count(some)
-        before, after = reference.run(some), integer.run(some)
-        for name, parts in found.items():
-            parts.append(agree(name, before[name], after[name]))
-        if rows >= AGREEMENT_ROWS:
-            break
-    pooled = [pool(parts) for parts in found.values()]
-    return worst([agreement for agreement in pooled if agreement is not None])
 
 
 def _write(

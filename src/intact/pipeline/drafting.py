@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from threading import Lock
 from typing import Any, Literal
@@ -83,6 +84,13 @@ _ONE_AT_A_TIME = Lock()
 """The limit on threads is the whole process's: whoever lifted it first would lift it for all."""
 
 
+@contextmanager
+def single_threaded() -> Iterator[None]:
+    """Do what follows on one thread: sums cut among threads round otherwise."""
+    with _ONE_AT_A_TIME, threadpool_limits(limits=1, user_api="blas"):
+        yield
+
+
 def draft(spec: Spec, recipe: Recipe, progress: Progress) -> Draft:
     """Capture, normalise, plan, calibrate, solve and emit: the same integers on any number of threads.
 
@@ -97,7 +105,7 @@ def draft(spec: Spec, recipe: Recipe, progress: Progress) -> Draft:
     progress("capture", 1, 1)
     made = plan(graph, recipe)
     data = _calibration(spec, graph, made)
-    with _ONE_AT_A_TIME, threadpool_limits(limits=1, user_api="blas"):  # sums cut among threads round otherwise
+    with single_threaded():
         if recipe.equalize:
             made = plan(equalize(made, data).graph, recipe)
         statistics = _observe(made, data, progress)

@@ -3,14 +3,31 @@
 from __future__ import annotations
 
 import weakref
+from dataclasses import dataclass
 from typing import Any
 
-from intact import engine, seal
+from numpy.typing import NDArray
+
+from intact import engine, guard, seal
+from intact.errors import UsageError
 from intact.graph.program import Program
 from intact.graph.view import Port
 from intact.pipeline import artifact, evidence
 from intact.pipeline.predict import Predictor
 from intact.pipeline.scrubbing import Scrubber, ScrubReport, Seat
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Observed:
+    """What one call gave, and what the guard looks at.
+
+    Args:
+        outputs: As `Model.run` gives them.
+        features: The layer that the guard's contract names, rows first; None where it names none.
+    """
+
+    outputs: dict[str, NDArray[Any]]
+    features: NDArray[Any] | None
 
 
 class Model:
@@ -27,6 +44,7 @@ class Model:
         engine: Name of the engine in use.
         tried: What became of every engine that was considered.
         payload: The opened artifact.
+        guard: What it accepts and gives, for `intact.guard.Guard`; None where it was built without.
     """
 
     def __init__(
@@ -44,6 +62,7 @@ class Model:
         self.rows_apart = facts.rows_apart
         self.engine = loaded.session.name
         self.tried = loaded.tried
+        self.guard: guard.Contract | None = facts.guard
         self._seat = Seat(loaded.session)
         self._scrubber = Scrubber(payload, facts.vectors, self._seat, options, in_place=in_place)
         self._background: engine.Paced | None = None
@@ -51,6 +70,13 @@ class Model:
             inputs=artifact.ports(loaded.session.inputs),
             outputs=[spec.name for spec in loaded.session.outputs],
             run=self._seat.run,
+            rows_apart=facts.rows_apart,
+        )
+        taps = [tap.name for tap in loaded.session.taps]
+        self._observing = Predictor(
+            inputs=self._predict.inputs,
+            outputs=[*self._predict.outputs, *taps],
+            run=self._seat.observe,
             rows_apart=facts.rows_apart,
         )
 
@@ -85,6 +111,20 @@ class Model:
     def run(self, data: Any) -> dict[str, Any]:
         """Run on any number of rows and return every output by name."""
         return self._predict.run(data)
+
+    def observe(self, data: Any) -> Observed:
+        """Run on any number of rows, and return what the guard looks at beside the outputs.
+
+        Raises:
+            DataError: A name, dtype, shape or value does not fit.
+            UsageError: The model was not opened with guard=True, and its contract looks at a layer.
+        """
+        tap = None if self.guard is None else self.guard.tap
+        if tap is not None and not self.session.taps:
+            raise UsageError("the model was not opened for observing", hint="intact.open(..., guard=True)")
+        found = self._observing.run(data)
+        features = None if tap is None else found.pop(tap.tensor)
+        return Observed(outputs=found, features=features)
 
     def was_calibrated_on(self, calibration: Any) -> bool:
         """Say whether `calibration` (as `Spec.calibration`) are the data that the signed lineage names.

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from intact import engine, seal
 from intact.errors import AccessError, UsageError
-from intact.pipeline import artifact, given
+from intact.pipeline import artifact, given, guarding
 from intact.pipeline.model import Model
 
 IN_PLACE: Final = "in place"
@@ -30,6 +30,7 @@ def open_model(
     sizes: Mapping[str, int] | None = None,
     tensors: None = None,
     scrub: bool | Literal["in place"] = False,
+    guard: bool = False,
     revisions: Path | str | bool = True,
     allow_older: bool = False,
     clock: Callable[[], float] = time.time,
@@ -61,6 +62,7 @@ def open_model(
     sizes: Mapping[str, int] | None = None,
     tensors: Iterable[str] | None = None,
     scrub: bool | Literal["in place"] = False,
+    guard: bool = False,
     revisions: Path | str | bool = True,
     allow_older: bool = False,
     clock: Callable[[], float] = time.time,
@@ -78,10 +80,11 @@ def open_model(
         sizes: Named sizes that calls will have, such as {"batch": 32}: the fastest engine may depend on them. They
             choose the engine and bind nothing.
         tensors: Names of tensors to read instead of the model: only they are decrypted, and only their bytes are read
-            and checked. Takes no `engines`, `threads`, `sizes` or `scrub`.
+            and checked. Takes no `engines`, `threads`, `sizes`, `scrub` or `guard`.
         scrub: Check the weights in memory in the background. With "in place", only engines are used that read weights
             where they lie, and they pack none for their kernels: slower, but every bit of them is checked. Otherwise
             what an engine packs is checked by its answers.
+        guard: Give what the guard looks at too, for `Model.observe`. The outputs are the same bits.
         revisions: Folder that remembers the highest revision opened of each artifact; the user's own where it is True,
             none where it is False, and with it no protection against older revisions.
         allow_older: Accept a revision older than one opened before, but for those its owner withdrew.
@@ -110,8 +113,9 @@ def open_model(
         "conditions": conditions,
     }
     if tensors is not None:
-        if scrub or (engines, threads, sizes) != (None, None, None):
-            raise UsageError("tensors go with no engines, threads, sizes or scrub", hint="nothing runs; leave them out")
+        if scrub or guard or (engines, threads, sizes) != (None, None, None):
+            told = "tensors go with no engines, threads, sizes, scrub or guard"
+            raise UsageError(told, hint="nothing runs; leave them out")
         source, arrays = seal.read_tensors(Path(path), [tensors] if isinstance(tensors, str) else tensors, **means)
         conditions.remember(source)
         return MappingProxyType(arrays)
@@ -119,7 +123,10 @@ def open_model(
         raise UsageError(f"scrub is {scrub!a:.40}", hint=f'give True, False or "{IN_PLACE}"')
     payload = seal.read(Path(path), **means)
     names = _allowed(payload.policy, engines)
-    model = _load(payload, names, engine.Options(threads=threads, in_place=scrub == IN_PLACE), sizes, probe=bool(scrub))
+    facts = artifact.read(payload)
+    taps = guarding.spec(facts.guard.tap) if guard and facts.guard is not None else ()
+    options = engine.Options(threads=threads, in_place=scrub == IN_PLACE, taps=taps)
+    model = _load(payload, facts, names, options, sizes, probe=bool(scrub))
     if scrub:
         model.start_scrubbing()
     assert payload.source is not None  # it was read
@@ -129,6 +136,7 @@ def open_model(
 
 def _load(
     payload: seal.Payload,
+    facts: artifact.Facts,
     engines: Sequence[str] | None,
     options: engine.Options,
     sizes: Mapping[str, int] | None,
@@ -136,7 +144,6 @@ def _load(
     probe: bool,
 ) -> Model:
     """Return the model of an opened artifact; with `probe`, find out which weights its engine reads where they lie."""
-    facts = artifact.read(payload)
     loaded = engine.load(
         payload.program,
         facts.vectors,

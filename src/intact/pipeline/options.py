@@ -25,6 +25,7 @@ class Options:
         threads: Threads of the engine; None lets it choose.
         engines: Engines to consider, by name; None for all that are installed.
         measure_costs: Whether to measure what each layer costs even if the check passes.
+        guard: Whether to learn what the model accepts and gives.
         progress: Called with (stage, done, total).
     """
 
@@ -32,6 +33,7 @@ class Options:
     threads: int | None = None
     engines: tuple[str, ...] | None = None
     measure_costs: bool = False
+    guard: bool = True
     progress: Progress = field(default=silent)
 
     def __post_init__(self) -> None:

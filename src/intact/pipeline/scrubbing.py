@@ -46,9 +46,22 @@ class Seat:
         Raises:
             IntegrityError: What it would run with is damaged and could not be repaired.
         """
+        self._check()
+        return self.session.run(feeds)
+
+    def observe(self, feeds: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+        """Run the session, and give what is tapped beside the outputs.
+
+        Raises:
+            IntegrityError: What it would run with is damaged and could not be repaired.
+        """
+        self._check()
+        seen = self.session.observe(feeds)
+        return {**seen.outputs, **seen.taps}
+
+    def _check(self) -> None:
         if self.broken is not None:
             raise IntegrityError(f"the model no longer runs: {self.broken.message}", hint=self.broken.hint)
-        return self.session.run(feeds)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

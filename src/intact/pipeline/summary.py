@@ -37,6 +37,7 @@ def lines(built: Built) -> list[str]:
     found += _agreement_lines(built)
     found.append(f"engine     {built.loaded.session.name}")
     found += _float_lines(built)
+    found += _guard_lines(built)
     if built.manifest is not None:
         sealed = "encrypted" if built.manifest.sealed else "not encrypted"
         found.append(f"artifact   {built.path} ({sealed}, id {built.manifest.artifact})")
@@ -85,6 +86,18 @@ def label_agreement(built: Built) -> float | None:
     return built.agreement.same_label if built.agreement is not None and judged else None
 
 
+def _guard_lines(built: Built) -> list[str]:
+    """What the guard learned; nothing where it was not asked to, or there was nothing to learn from."""
+    contract = built.guard
+    if contract is None or not built.calibration_rows:
+        return []
+    if not contract.rows:
+        why = f"{built.calibration_rows} calibration inputs are too few" if built.rows_apart else "rows are not apart"
+        return [f"guard      shapes and finite values only: {why}"]
+    learned = [name for name, check in contract.checks.items() if check.fpr is not None]
+    return [f"guard      {len(learned)} checks, of {contract.rows} calibration inputs: {', '.join(learned)}"]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FloatGroup:
     """Operators of one kind that stay float for one reason."""
@@ -119,6 +132,13 @@ def _plain(found: Agreement) -> dict[str, Any]:
     return {**asdict(found), "error": found.error if math.isfinite(found.error) else None}
 
 
+def _guard_json(built: Built) -> dict[str, Any] | None:
+    if built.guard is None:
+        return None
+    checks = {name: {"threshold": each.threshold, "fpr": each.fpr} for name, each in built.guard.checks.items()}
+    return {"rows": built.guard.rows, "fpr": built.guard.fpr, "checks": checks}
+
+
 def to_json(built: Built) -> dict[str, Any]:
     """Return the build as plain values."""
     return {
@@ -128,6 +148,7 @@ def to_json(built: Built) -> dict[str, Any]:
         "integer_bytes": size_bytes(built),
         "program_bytes": built.program.size_bytes,
         "engine": built.loaded.session.name,
+        "guard": _guard_json(built),
         "verdict": None if built.verdict is None else asdict(built.verdict),
         "agreement": None if built.agreement is None else _plain(built.agreement),
         "layers": {

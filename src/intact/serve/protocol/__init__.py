@@ -1,0 +1,1 @@
+"""The Open Inference Protocol as values: bytes to requests, responses to bytes, nothing else."""
