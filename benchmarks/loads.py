@@ -48,7 +48,7 @@ class Load:
         async def once() -> None:
             writer.write(self.request)
             head = (await reader.readuntil(b"\r\n\r\n")).lower()
-            _, _, rest = head.partition(b"content-length:")
+            _, _, rest = head.partition(b"\r\ncontent-length:")
             body = await reader.readexactly(int(rest.split(b"\r\n", 1)[0]))
             if not head.startswith(b"http/1.1 200"):
                 raise RuntimeError(f"{head.decode()}{body[:400]!r}")

@@ -13,12 +13,13 @@ import asyncio
 import json
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -179,7 +180,7 @@ def intact_server(folder: Path) -> Iterator[tuple[Server, str]]:
     state, keys, model = f"sqlite:///{folder / 'state.db'}", folder / "keys", folder / "m.intact"
     told = _intact("apikeys", "new", "bench", "--state", state, "--json")
     trusted = ("--signer", str(keys / "signing.pub"))
-    grant = ("grants", "add", "bench", "--model", str(model), *trusted, "--limit", "100000000", "--state", state)
+    grant = ("grants", "add", "bench", "--model", str(model), "--limit", "100000000", "--state", state)
     _intact(*grant, "--json")
     http, grpc_port = free_port(), free_port()
     command = ["serve", f"m={model}", "--identity", keys / "identity.key", *trusted, "--state", state]
@@ -207,7 +208,10 @@ def peer(kind: str, folder: Path) -> Iterator[Server]:
 def process(command: Sequence[str], log: Path, *ports: int) -> Iterator[int]:
     """Run a server until the block ends; it is ready when it takes connections."""
     environment = {**os.environ, "OMP_NUM_THREADS": str(THREADS)}
-    with log.open("w") as file, subprocess.Popen(command, stdout=file, stderr=file, env=environment) as running:
+    with (
+        log.open("w") as file,
+        subprocess.Popen(command, stdout=file, stderr=file, env=environment, start_new_session=True) as running,
+    ):
         try:
             end = time.monotonic() + START_S
             while not all(map(_listens, ports)):
@@ -217,10 +221,10 @@ def process(command: Sequence[str], log: Path, *ports: int) -> Iterator[int]:
             yield running.pid
         finally:
             running.terminate()
-            try:
+            with suppress(subprocess.TimeoutExpired):
                 running.wait(20)
-            except subprocess.TimeoutExpired:
-                running.kill()
+            with suppress(ProcessLookupError):
+                os.killpg(running.pid, signal.SIGKILL)  # and the workers it left behind
 
 
 def _listens(port: int) -> bool:
@@ -238,9 +242,9 @@ def free_port() -> int:
 
 def compare(own: Server, token: str, feeds: Feeds, truth: Mapping[str, NDArray[Any]]) -> None:
     """See with NVIDIA's own clients that the server gives what the model gives, bit for bit."""
-    headers = {"authorization": f"Bearer {token}"}
     for module, port in ((triton_http, own.http), (triton_grpc, own.grpc)):
         with module.InferenceServerClient(f"127.0.0.1:{port}") as client:
+            headers = {"authorization": f"Bearer {token}"}  # the HTTP client adds to it
             answer = client.infer("m", _triton(module, feeds), headers=headers)
             for name, value in truth.items():
                 assert np.array_equal(answer.as_numpy(name), value), name

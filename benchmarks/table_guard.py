@@ -12,9 +12,9 @@ CHECKS = ("mahalanobis", "energy", "confidence", "abstain", "range", "output_ran
 TOGETHER = ("default checks", "all checks")
 ATTACKS = ("FGSM", "PGD", "adaptive")
 NOTE = (
-    "AUROC, and after the stroke the share that the threshold finds, in percent; false alarms are of 10,000 test images. "
-    "Attacked images are those that fool the integer model, out of test images that it has right; none is further than the "
-    "number beside it from the image it was, in any pixel.  \n"
+    "AUROC, and after the stroke the share that the threshold finds, in percent; false alarms are of 10,000 test "
+    "images. Attacked images are those that fool the integer model, of test images that it has right; the number "
+    "beside an attack is how far a pixel may move.  \n"
 )
 
 
@@ -65,7 +65,7 @@ def evasion(folder: Path) -> str:
             cells = [f"{100 * each[0]['fooled']:.0f}" if each else DASH for each in past]
             rows.append([f"{model}, {case}", f"{100 * alone['fooled']:.0f}", *cells, str(alone["images"])])
     head = ["attack, distance", "fools the model, %", "and the default checks, %", "and `squeeze` too, %", "images"]
-    note = "FGSM and PGD know the float model; the adaptive attacker has the contract too, and attacks all checks at once.  \n"
+    note = "FGSM and PGD know the float model; the adaptive attacker has the contract too, and attacks all checks.  \n"
     return markdown(head, rows, note + _made(records))
 
 

@@ -15,8 +15,8 @@ import re
 import sys
 from pathlib import Path
 
-import table_serving
 import table_guard
+import table_serving
 import table_text
 import table_widths
 import width_plots

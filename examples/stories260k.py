@@ -37,6 +37,8 @@ TEST_BYTES = 200 * 1024
 """Perplexity is taken on the whole stories in the last so many bytes of the text."""
 CALIBRATION = (128, 512)
 """Stories from the beginning of the text, and the tokens of each, so that nothing is padded."""
+FED = 4
+"""So many of them at a time: attention to 512 tokens takes memory."""
 BATCH = 16
 
 
@@ -228,11 +230,11 @@ def text() -> bytes:
 
 
 def calibration_stories() -> list[dict[str, np.ndarray]]:
-    """Beginnings of the first stories that are long enough, in batches."""
+    """Beginnings of the first stories that are long enough, in pieces."""
     rows, length = CALIBRATION
     long = [story[:length] for story in stories(text()[:-TEST_BYTES]) if len(story) >= length][:rows]
     tokens = np.asarray(long, np.int64)
-    return [{"tokens": tokens[at : at + BATCH]} for at in range(0, rows, BATCH)]
+    return [{"tokens": tokens[at : at + FED]} for at in range(0, rows, FED)]
 
 
 def test_stories() -> list[list[int]]:

@@ -1,4 +1,4 @@
-"""The reader may open the artifact and wants to know the calibration data; or writes contracts to break their reader."""
+"""The reader may open the artifact and wants to know the calibration data; or writes contracts to break readers."""
 
 from __future__ import annotations
 

@@ -10,14 +10,14 @@ import threading
 import time
 import zipfile
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from typing import Any
 
 import httpx
 import numpy as np
 import pytest
 
-from intact.serve.console.app import POLICY
+from intact.serve.console.app import MOST_AT_ONCE, POLICY
 from intact.serve.console.login import RATE
 from intact.serve.console.pages import ROUTES
 from intact.serve.console.visit import Route
@@ -372,6 +372,15 @@ def test_uploads_are_bounded_and_hold_nothing_but_numbers(admin: Client) -> None
     assert admin.send("try", {"model": "tiny/1"}, files=many).status_code == 400
     assert time.monotonic() - start < 10
     assert admin.send("try", {"model": "tiny/1", "numbers": "[" * 60_000}).status_code == 400
+
+
+def test_who_sends_slowly_keeps_nobody_out(server: Server, admin: Client) -> None:
+    head = b"POST /console/login HTTP/1.1\r\nhost: x\r\ncontent-length: 1000\r\n"
+    head += b"content-type: application/x-www-form-urlencoded\r\n\r\na="
+    with ExitStack() as stack:
+        for _ in range(MOST_AT_ONCE + 8):
+            stack.enter_context(socket.create_connection(("127.0.0.1", server.port), 10)).sendall(head)
+        assert admin.get("models").status_code == 200
 
 
 @pytest.mark.parametrize("method", ["PUT", "DELETE", "PATCH", "OPTIONS", "TRACE"])

@@ -36,11 +36,13 @@ TOUR = (
     "how-to/policy",
     "how-to/scrub",
     "how-to/guard",
+    "how-to/grants",
+    "how-to/serve",
     "how-to/recipients",
     "how-to/sign",
 )
 """Pages that go on where the one before ended."""
-FOLDERS = "src|docs|tests|examples|benchmarks"
+FOLDERS = "src|docs|tests|examples|benchmarks|deploy"
 
 NET = """
 import numpy as np

@@ -17,6 +17,7 @@ import pytest
 
 from intact.serve.state import Role
 from support.console import ROW, STRANGE, Client, Tab, chromium, entered, tab
+from support.issuer import AUDIENCE, issuer
 from support.serving import INPUTS, OUTPUTS, Server, Site, open_here, rows, serving
 
 pytestmark = pytest.mark.browser
@@ -500,6 +501,21 @@ def test_heads_and_other_methods(strict: Server) -> None:
         assert (answer.status_code, answer.content) == (401, b"")
         style = client.get("style.css")
         assert (style.status_code, style.headers["content-type"]) == (200, "text/css; charset=utf-8")
+
+
+def test_a_token_logs_in_with_the_role_that_its_subject_has_now(site: Site, tmp_path: Path) -> None:
+    with issuer(tmp_path / "issuer") as told:
+        told.new_key("one")
+        options = ("--oidc-issuer", told.url, "--oidc-audience", AUDIENCE, "--oidc-ca", told.ca_file)
+        with serving(site, *options) as server, site.store() as store:
+            store.set_role("oidc:alice", Role.ADMIN)
+            with entered(server.http, told.token("one")) as client:
+                assert client.get("keys").status_code == 200
+                assert "oidc:alice" in client.get("models").text
+                store.set_role("oidc:alice", Role.CALLER)
+                assert client.get("keys").status_code == 403
+            with Client(server.http) as stranger:
+                assert stranger.enter(told.token("one", aud="another")).status_code == 401
 
 
 def test_no_console_where_none_is_wanted(site: Site) -> None:

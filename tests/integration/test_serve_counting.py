@@ -113,11 +113,10 @@ def check(store: Store, told: list[str]) -> int:
     return len(told)
 
 
+@pytest.mark.parametrize("url", ["postgres"], indirect=True)
 def test_a_killed_database_loses_nothing_and_comes_back(
     cluster: databases.Postgres, opened: Callable[[], Store], url: str
 ) -> None:
-    if url.startswith("sqlite"):
-        pytest.skip("it has no server")
     store = opened()
     grant = store.add_grant("alice", MODEL, Terms())
     process = charging.start(url, grant.id, callers=8, tries=100_000)

@@ -6,7 +6,8 @@ import re
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from itertools import chain
 
 import httpx
@@ -16,6 +17,7 @@ from intact import ledger
 from intact.crypto import VerifyingKey
 from intact.serve.state import Role
 from support.callers import INFER, Client, Crowd, Reply, Rest, Rpc, crowd, until
+from support.console import entered
 from support.fleet import Fleet, Replica, fleet
 from support.serving import rows
 
@@ -64,6 +66,11 @@ def ask_all(asking: Sequence[Client], times: int) -> list[Reply]:
     return list(chain.from_iterable(found))
 
 
+def others(replies: Sequence[Reply]) -> list[Reply]:
+    """What is neither an answer nor the word that there will be none."""
+    return [each for each in replies if each.status not in (200, 429)]
+
+
 def check_recorded(two: Fleet, receipts: Sequence[bytes], key: str) -> None:
     """Prove with the log as an auditor gets it, through nginx, that it has what every receipt says, where it says."""
     verifier = VerifyingKey.from_pem((two.site.keys / "signing.pub").read_bytes())
@@ -105,7 +112,7 @@ def test_a_grant_of_n_gives_exactly_n_over_both(two: Fleet) -> None:
     before = [answered(each, auditor) for each in two.replicas]
     replies = ask_all(clients(two, key, 4), 40)
     statuses = [each.status for each in replies]
-    assert (statuses.count(200), statuses.count(429)) == (200, 120)
+    assert (statuses.count(200), statuses.count(429)) == (200, 120), others(replies)
     after = [answered(each, auditor) for each in two.replicas]
     assert all(now > then for now, then in zip(after, before, strict=True))
     with two.site.store() as store:
@@ -117,32 +124,53 @@ def test_bursts_are_counted_over_both_together(two: Fleet) -> None:
     key = two.site.caller("fast", rate="10/hour")
     replies = ask_all([Rest(each.http, key, rows()) for each in two.replicas], 10)
     statuses = [each.status for each in replies]
-    assert (statuses.count(200), statuses.count(429)) == (10, 10)
+    assert (statuses.count(200), statuses.count(429)) == (10, 10), others(replies)
 
 
 @pytest.mark.parametrize(("what", "status"), [("key", 401), ("grant", 403)])
 def test_what_is_revoked_is_refused_by_both_within_a_second(two: Fleet, what: str, status: int) -> None:
     key, grant = two.site.key(f"revoked-{what}"), two.site.grant(f"revoked-{what}")
-    asking = [make(each) for each in two.replicas for make in (_rest(key), _rpc(key))]
-    assert [client.ask().status for client in asking] == [200] * 4
-    with two.site.store() as store:
-        if what == "key":
-            store.revoke_key(key.split("_")[1])
-        else:
-            store.revoke_grant(grant)
+    with each_way(two, key) as asking:
+        assert [client.ask().status for client in asking] == [200] * 4
+        with two.site.store() as store:
+            if what == "key":
+                store.revoke_key(key.split("_")[1])
+            else:
+                store.revoke_grant(grant)
+            end = time.monotonic() + 1.0
+        while any(client.ask().status != status for client in asking):
+            assert time.monotonic() < end, "it was still answered after a second"
+
+
+@pytest.mark.parametrize(
+    ("terms", "first", "then"),
+    [({"limit": 4}, 200, 429), ({"not_after": 2}, 200, 403), ({"not_before": 2}, 403, 200)],
+    ids=["used up", "expired", "too early"],
+)
+def test_both_see_within_a_second_what_a_grant_says(two: Fleet, terms: dict[str, int], first: int, then: int) -> None:
+    now = int(time.time())
+    given = {name: value if name == "limit" else now + value for name, value in terms.items()}
+    key = two.site.caller(f"terms-{first}-{then}", **given)
+    with each_way(two, key) as asking:
+        assert [client.ask().status for client in asking] == [first] * 4
+        while "limit" not in terms and time.time() < now + 3:  # the last second that is named belongs to it still
+            time.sleep(0.05)
         end = time.monotonic() + 1.0
-    while any(client.ask().status != status for client in asking):
-        assert time.monotonic() < end, "it was still answered after a second"
-    for client in asking:
-        client.close()
+        while any(client.ask().status != then for client in asking):
+            assert time.monotonic() < end, "a second was not enough"
 
 
-def _rest(key: str) -> Callable[[Replica], Client]:
-    return lambda each: Rest(each.http, key, rows())
-
-
-def _rpc(key: str) -> Callable[[Replica], Client]:
-    return lambda each: Rpc(each.grpc, key, rows())
+@contextmanager
+def each_way(two: Fleet, key: str) -> Iterator[list[Client]]:
+    """A client of each server, past nginx, over HTTP and over gRPC."""
+    asking: list[Client] = []
+    for each in two.replicas:
+        asking += [Rest(each.http, key, rows()), Rpc(each.grpc, key, rows())]
+    try:
+        yield asking
+    finally:
+        for client in asking:
+            client.close()
 
 
 def test_a_killed_replica_loses_nothing_it_acknowledged(two: Fleet) -> None:
@@ -167,8 +195,7 @@ def test_a_killed_replica_loses_nothing_it_acknowledged(two: Fleet) -> None:
 
 def test_nothing_is_answered_without_the_database_and_all_go_on_with_it(two: Fleet) -> None:
     key, auditor = two.site.caller("patient"), two.site.key("auditor", Role.AUDITOR)
-    direct = [make(each) for each in two.replicas for make in (_rest(key), _rpc(key))]
-    with crowd(clients(two, key, 2)) as seen:
+    with each_way(two, key) as direct, crowd(clients(two, key, 2)) as seen:
         seen.wait(40)
         two.postgres.stop(signal.SIGQUIT)
         stopped = len(seen.replies)
@@ -181,8 +208,6 @@ def test_nothing_is_answered_without_the_database_and_all_go_on_with_it(two: Fle
         two.postgres.start()
         until(lambda: all(client.ask().status == 200 for client in direct), 20)
         seen.wait(40)
-    for client in direct:
-        client.close()
     assert {each.status for each in seen.replies} == {200, 503}
     assert stopped <= quiet
     check_recorded(two, seen.answers(), auditor)
@@ -220,4 +245,17 @@ def test_large_bodies_go_through_and_larger_ones_do_not(two: Fleet) -> None:
     assert [each.status for each in replies] == [200, 200]
     headers = {"authorization": f"Bearer {key}"}
     assert httpx.post(two.http + INFER, content=body, headers=headers).status_code == 400
-    assert httpx.post(two.http + INFER, content=body + b" ", headers=headers).status_code == 413
+    larger = httpx.post(two.http + INFER, content=body + b" ", headers=headers)
+    assert (larger.status_code, list(larger.json())) == (413, ["error"])
+
+
+def test_the_console_is_one_whichever_replica_answers(two: Fleet) -> None:
+    with two.site.store() as store:
+        key, info = store.add_key("over both", Role.ADMIN)
+    with entered(two.http, key.value.decode()) as client:
+        assert [client.get("grants").status_code for _ in range(20)] == [200] * 20
+        assert all(client.send("keys", {"subject": "made", "role": "caller"}).status_code == 200 for _ in range(4))
+        assert "The log is what was signed" in client.send("log/verify", {}).text
+        with two.site.store() as store:
+            store.revoke_key(info.id)
+        assert [client.get("grants").status_code for _ in range(6)] == [401] * 6

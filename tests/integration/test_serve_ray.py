@@ -136,7 +136,9 @@ def test_an_answer_over_ray_is_what_the_model_gives_and_its_receipt_says_which(r
     assert said.response_sha256 == sha256(answer.content).hexdigest()
 
 
-@pytest.mark.parametrize("path", ["/v2", "/v2/health/live", "/v2/models/tiny", "/metrics", "/log/checkpoint", "/docs", "/"])
+@pytest.mark.parametrize(
+    "path", ["/v2", "/v2/health/live", "/v2/models/tiny", "/metrics", "/log/checkpoint", "/docs", "/"]
+)
 def test_ray_opens_no_door(url: str, path: str) -> None:
     assert httpx.get(url + path).status_code == 401
 

@@ -76,7 +76,8 @@ def test_every_route_does_as_it_is_described(
     def ask(case: schemathesis.Case) -> None:
         case.call_and_validate(headers=headers, checks=CHECKS)
         if case.path_parameters and mode is GenerationMode.POSITIVE:  # and of a model that there is
-            case.path_parameters = {**case.path_parameters, **{k: v for k, v in known.items() if k in case.path_parameters}}
+            given_ = case.path_parameters
+            case.path_parameters = {name: known.get(name, value) for name, value in given_.items()}
             case.call_and_validate(headers=headers, checks=CHECKS)
 
     try:

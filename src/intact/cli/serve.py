@@ -46,7 +46,7 @@ State = Annotated[
         "--state",
         envvar="INTACT_STATE",
         help="Database of keys, grants and the log, such as sqlite:///FILE or postgresql+pg8000://USER@HOST/NAME. A"
-        " SQLite file of your own by default.",
+        " SQLite file of your own by default; file:///PATH where the URL, with its password, is in a file.",
         show_default=False,
     ),
 ]
@@ -88,6 +88,10 @@ NoConsole = Annotated[bool, typer.Option("--no-console", help="No pages for brow
 Patience = Annotated[
     float, typer.Option("--patience", min=0.1, max=3600, help="Seconds for a client's headers; six times for its body.")
 ]
+Traces = Annotated[
+    str | None,
+    typer.Option("--traces", help="Send OpenTelemetry traces here, such as http://127.0.0.1:4318/v1/traces."),
+]
 Drain = Annotated[float, typer.Option("--drain", min=0, max=3600, help="Seconds to finish requests when stopped.")]
 
 
@@ -123,6 +127,7 @@ def serve(
     no_console: NoConsole = False,
     patience: Patience = 10.0,
     drain: Drain = 20.0,
+    traces: Traces = None,
     engine: Engine = None,
     threads: Threads = 1,
     revisions: Revisions = None,
@@ -162,6 +167,7 @@ def serve(
             console=not no_console,
             patience_s=patience,
             drain_s=drain,
+            traces=traces,
         )
         key = pipeline.load_signing_key(receipt_key)
         assert isinstance(key, seal.SigningKey)  # no certificates were named

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 
 from intact.guard.check import Array
+
+LEAST: Final = 1e-200
+"""No threshold above 0 is smaller."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,8 +53,8 @@ def threshold(scores: Array, fpr: float) -> Threshold | None:
 
 def _up(value: float) -> float:
     """Return the next number of three digits that is not below `value`."""
-    if value == 0.0:
-        return 0.0
+    if abs(value) < LEAST:
+        return LEAST if value > 0.0 else 0.0
     unit = 10.0 ** (math.floor(math.log10(abs(value))) - 2)
     found = float(f"{math.ceil(value / unit - 1e-9) * unit:.6g}")
     return found if found >= value else float(f"{found + unit:.6g}")

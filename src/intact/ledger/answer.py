@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from json.encoder import encode_basestring as _quote
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 from intact.errors import IntegrityError, UsageError
 from intact.ledger.event import VERSION, Event, bounded, check_event
@@ -55,6 +55,22 @@ class Verdict:
     check: str
     verdict: str
     score: float | None
+
+
+class Judged(Protocol):
+    """What is asked of a finding: the guard's own will do."""
+
+    @property
+    def check(self) -> str:
+        """The check's name."""
+
+    @property
+    def verdict(self) -> str:
+        """What it said."""
+
+    @property
+    def score(self) -> float | None:
+        """What that was judged by."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -109,7 +125,7 @@ def answer_event(
     request_sha256: str,
     response_sha256: str,
     nonce: str = "",
-    guard: Sequence[Verdict] = (),
+    guard: Sequence[Judged] = (),
     shows: str,
     transport: str,
     refused: bool = False,
@@ -163,7 +179,7 @@ def encode_answer(
     request_sha256: str,
     response_sha256: str,
     nonce: str = "",
-    guard: Sequence[Verdict] = (),
+    guard: Sequence[Judged] = (),
     shows: str,
     transport: str,
     refused: bool = False,

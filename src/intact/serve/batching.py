@@ -15,7 +15,6 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Final, Protocol, TypeAlias
 
-from intact.errors import IntactError
 from intact.serve.computing import Feeds, Outcome
 from intact.serve.refused import RETRY_AFTER_S, Refused
 
@@ -184,8 +183,8 @@ def _compute(computer: Computes, many: list[Feeds]) -> list[Outcome | Exception]
     if len(many) > 1:
         try:
             return list(computer.together(many))
-        except IntactError:
-            pass  # one of them is at fault: its own run says which
+        except Exception:  # noqa: BLE001, S110 - one of them is at fault: its own run says which
+            pass
     return [_alone(computer, feeds) for feeds in many]
 
 

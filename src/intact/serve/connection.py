@@ -11,6 +11,8 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 LARGEST_HEAD: Final = 2**15
 """Most bytes of request line and headers."""
 MOST_HEADERS: Final = 100
+LARGEST_GAP: Final = 2**15
+"""Most bytes of a body's framing, such as chunk extensions and trailers, that come without data between."""
 MOST_CONNECTIONS: Final = 1000
 
 
@@ -34,6 +36,13 @@ class Patience:
         return cls(head_s=head_s, request_s=6 * head_s, write_s=3 * head_s)
 
 
+class _Dropped(list[tuple[bytes, bytes]]):
+    """Where trailers go: a field behind the body is no header, and there may be any number of them."""
+
+    def append(self, _: tuple[bytes, bytes]) -> None:
+        """Keep nothing."""
+
+
 class Connection(HttpToolsProtocol):
     """A connection. A client that is too slow, or whose headers are too large, is cut off."""
 
@@ -43,6 +52,7 @@ class Connection(HttpToolsProtocol):
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
         self._head_bytes = 0
+        self._gap_bytes = 0
         self._in_head = True
         self._whole = False
         self._timer: asyncio.TimerHandle | None = None
@@ -66,7 +76,12 @@ class Connection(HttpToolsProtocol):
             if self._head_bytes > LARGEST_HEAD and data.find(b"\r\n\r\n", 0, LARGEST_HEAD) < 0:
                 self._cut(431)
                 return
+        else:
+            self._gap_bytes += len(data)
         super().data_received(data)
+        if self._gap_bytes > LARGEST_GAP and not self._in_head:
+            self._cut(408)
+            return
         if self.transport.is_closing() or self._whole:
             self._disarm()
         elif self._timer is None:
@@ -77,12 +92,13 @@ class Connection(HttpToolsProtocol):
         self._in_head, self._whole = True, False
 
     def on_headers_complete(self) -> None:
-        self._in_head, self._head_bytes = False, 0
+        self._in_head, self._head_bytes, self._gap_bytes = False, 0, 0
         self._disarm()
         if len(self.headers) > MOST_HEADERS:
             self._cut(431)
         else:
             super().on_headers_complete()
+            self.headers = _Dropped()
 
     def on_message_complete(self) -> None:
         self._in_head, self._whole = True, True
@@ -90,6 +106,7 @@ class Connection(HttpToolsProtocol):
             super().on_message_complete()
 
     def on_body(self, body: bytes) -> None:
+        self._gap_bytes = 0
         if self.cycle is not None:
             super().on_body(body)
 

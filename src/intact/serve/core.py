@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import random
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
@@ -24,13 +25,13 @@ from typing import Final, Protocol
 
 from intact.errors import IntactError
 from intact.guard import Finding, Probing
-from intact.ledger.answer import Verdict, encode_answer
+from intact.ledger.answer import encode_answer
 from intact.ledger.checkpoint import CheckpointSigner
 from intact.ledger.receipt import Issuer
 from intact.serve.access import Authenticator, Limiter, Permits
 from intact.serve.batching import Batcher
 from intact.serve.computing import Outcome
-from intact.serve.errors import GrantRefused
+from intact.serve.errors import GrantRefused, Reason
 from intact.serve.metrics import Meters
 from intact.serve.models import Models, Served
 from intact.serve.protocol import shows
@@ -38,8 +39,11 @@ from intact.serve.protocol.request import Array, InferRequest, InferResponse, ch
 from intact.serve.protocol.rest import Body
 from intact.serve.refused import RETRY_AFTER_S, Refused, as_refused
 from intact.serve.state import Charge, Grant, Principal, Role, Settler, Store
+from intact.serve.tracing import Trace
 
 PROBING: Final = "probing"
+PROBED: Final = 16
+"""Rows of one call that are compared with earlier ones."""
 WATCHERS: Final = (Role.ADMIN, Role.AUDITOR)
 
 
@@ -113,6 +117,7 @@ class Parts:
         signer: Signs checkpoints.
         meters: Count for the operator.
         clock: Returns seconds since 1970.
+        trace: Makes a span around a request; None for no traces.
     """
 
     models: Models
@@ -126,6 +131,7 @@ class Parts:
     signer: CheckpointSigner
     meters: Meters
     clock: Callable[[], float] = time.time
+    trace: Trace | None = None
 
 
 class Core:
@@ -208,6 +214,12 @@ class Core:
         Raises:
             IntactError: There is no answer, and nothing was counted or recorded.
         """
+        if self.parts.trace is None:
+            return await self._answer(admission, asked, wire)
+        with self.parts.trace(admission.served.name, admission.served.version, wire.transport):
+            return await self._answer(admission, asked, wire)
+
+    async def _answer(self, admission: Admission, asked: Asked, wire: Wire) -> Answer:
         served, start = admission.served, time.perf_counter()
         nonce = check_nonce(asked.nonce)
         request = wire.parse(asked.body, asked.header_length)
@@ -239,11 +251,13 @@ class Core:
             request_sha256=hashlib.sha256(asked.body).hexdigest(),
             response_sha256=hashlib.sha256(body.data).hexdigest(),
             nonce=nonce,
-            guard=[Verdict(check=each.check, verdict=each.verdict, score=each.score) for each in outcome.findings],
+            guard=outcome.findings,
             shows=grant.terms.shows,
             transport=transport,
             refused=outcome.refused is not None,
         )
+        if principal.expires is not None and self.parts.clock() > principal.expires:
+            raise GrantRefused(Reason.CREDENTIAL)  # the database knows when keys end, but of no token
         entry = await self.parts.settler.settle(Charge(grant.id, event, principal.credential))
         return self.parts.issuer.issue(event, entry.index, entry.salt)
 
@@ -254,7 +268,7 @@ class Core:
             if finding.verdict != "ok":
                 self._alarm(digest, finding)
         if outcome.embedding is not None:
-            drift = self._probing.observe(f"{digest} {admission.principal.subject}", outcome.embedding)
+            drift = self._probing.observe(f"{digest} {admission.principal.subject}", _some(outcome.embedding))
             if drift.alarm:
                 self._alarm(digest, Finding(check=PROBING, verdict="flag", score=drift.statistic or 0.0, row=0))
         refused = outcome.refused
@@ -275,6 +289,11 @@ class Core:
             str(refused.status) if reason is None else f"{refused.status} {reason}",
         )
         return refused
+
+
+def _some(rows: Array) -> Array:
+    """Return some rows of a call, drawn so that nobody knows which: to look at all of many takes long."""
+    return rows if len(rows) <= PROBED else rows[random.SystemRandom().sample(range(len(rows)), PROBED)]
 
 
 def _select(outputs: Mapping[str, Array], wanted: tuple[str, ...]) -> dict[str, Array]:

@@ -29,6 +29,8 @@ LARGEST_OTHER: Final = 2**16
 """Most bytes in the body of a request that is no inference."""
 MOST_BODIES: Final = 16
 """How many bodies of the largest size there is room for; requests beyond come back later."""
+SMALL: Final = 2**16
+"""A body of so many bytes needs no room: who sends large ones slowly keeps no small ones out."""
 RECEIPT: Final = b"intact-receipt"
 OCTETS: Final[Header] = (b"content-type", b"application/octet-stream")
 
@@ -112,11 +114,11 @@ class Edge:
 
     async def _infer(self, admission: Admission, values: list[bytes | None], receive: Receive, send: Send) -> None:
         """Answer an inference request of a caller who was admitted."""
-        _, encoding, said, header_length, nonce = values
-        if encoding is not None and encoding.lower() != b"identity":
-            raise Refused(415, "bodies with a Content-Encoding are not taken", hint="send the body as it is")
+        _, encoding, coding, said, header_length, nonce = values
+        _refuse_coded(encoding, coding)
         size = asgi.length(said, "content-length")
-        room = min(self._largest, self._largest if size is None else size)
+        room = self._largest if size is None else min(self._largest, size)
+        room = 0 if room <= SMALL else room
         if room > self._room:
             raise Refused(503, "too many large requests are under way", retry_after_s=RETRY_AFTER_S)
         self._room -= room
@@ -144,19 +146,18 @@ class Edge:
             raise Refused(404, "there is nothing at this address")
         principal = await area.gate(scope)
         scope["state"]["principal"] = principal
-        encoding, said = asgi.only(scope["headers"], b"content-encoding", b"content-length")
-        if encoding is not None and encoding.lower() != b"identity":
-            raise Refused(415, "bodies with a Content-Encoding are not taken", hint="send the body as it is")
+        encoding, coding, said = asgi.only(scope["headers"], *_BODY_HEADERS)
+        _refuse_coded(encoding, coding)
         if not area.reads:
             receive = given(await asgi.read(receive, asgi.length(said, "content-length"), LARGEST_OTHER), receive)
         await area.app(scope, receive, send)
         return principal
 
 
+_BODY_HEADERS: Final = (b"content-encoding", b"transfer-encoding", b"content-length")
 _INFER_HEADERS: Final = (
     b"authorization",
-    b"content-encoding",
-    b"content-length",
+    *_BODY_HEADERS,
     rest.HEADER_LENGTH.encode(),
     b"intact-nonce",
 )
@@ -185,6 +186,18 @@ def watchers(core: Core) -> Gate:
 
 async def everybody(_: Scope) -> None:
     """Let all pass: for what the operator chose to open."""
+
+
+def _refuse_coded(encoding: bytes | None, coding: bytes | None) -> None:
+    """Accept a body that comes as it is, or in plain chunks: no two readers can see two bodies in it.
+
+    Raises:
+        Refused: It is coded in another way.
+    """
+    if encoding is not None and encoding.lower() != b"identity":
+        raise Refused(415, "bodies with a Content-Encoding are not taken", hint="send the body as it is")
+    if coding is not None and coding.lower() != b"chunked":
+        raise Refused(415, "bodies with a Transfer-Encoding but chunked are not taken", hint="send the body as it is")
 
 
 def _authorization(scope: Scope) -> str | None:

@@ -1,7 +1,12 @@
-"""The gRPC server. Handlers get raw bytes, so that receipts speak of exactly what went over the wire."""
+"""The gRPC server. Handlers get raw bytes, so that receipts speak of exactly what went over the wire.
+
+Every method is registered as one that takes a stream, and reads the one message itself: gRPC would have it whole before
+anybody had asked for a credential, and would wait for it for ever, while the call counts among those at a time.
+"""
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from importlib.metadata import version as version_of
@@ -15,12 +20,17 @@ from intact.serve.core import Admission, Asked, Core
 from intact.serve.protocol import grpc_messages as messages
 from intact.serve.protocol.request import InferRequest, InferResponse
 from intact.serve.protocol.rest import Body
-from intact.serve.refused import GRPC_CODES, Refused, bad_request
+from intact.serve.refused import GRPC_CODES, RETRY_AFTER_S, Refused, bad_request
 from intact.serve.state import Principal
 
 LOG: Final = logging.getLogger("intact.serve")
 MOST_CALLS: Final = 128
-"""Calls at a time; more are told to come back. Each may hold a message of the largest size."""
+"""Calls at a time; more are told to come back."""
+MOST_MESSAGES: Final = 16
+"""How many messages of the largest size there is room for; requests beyond come back later."""
+MESSAGE_S: Final = 60.0
+"""How long a caller may take to send its message."""
+MOST_CONNECTIONS: Final = 1000
 MOST_METADATA: Final = 2**14
 RECEIPT: Final = "intact-receipt-bin"
 NONCE: Final = "intact-nonce"
@@ -28,6 +38,8 @@ PUSHBACK: Final = "grpc-retry-pushback-ms"
 OPEN: Final = frozenset({"ServerLive", "ServerReady"})
 IDENTITY_ONLY: Final = 1
 """Bit set of the compressions that are taken: a small message must not become a large one."""
+
+_FAILED: Final = Refused(503, "the server cannot answer now", retry_after_s=RETRY_AFTER_S)
 
 Method: TypeAlias = Callable[[bytes, Principal | None, Any], Awaitable[bytes]]
 
@@ -63,11 +75,15 @@ class Service(grpc.GenericRpcHandler):  # type: ignore[misc]  # grpc has no type
 
     Args:
         core: What answers.
+        largest: Most bytes in a message.
         open_health: Whether health needs no credential.
+        message_s: How long a caller may take to send its message.
     """
 
-    def __init__(self, core: Core, *, open_health: bool = False) -> None:
+    def __init__(self, core: Core, *, largest: int, open_health: bool = False, message_s: float = MESSAGE_S) -> None:
         self._core = core
+        self._room = MOST_MESSAGES * largest
+        self._message_s = message_s
         methods: dict[str, Method] = {
             "ServerLive": self._live,
             "ServerReady": self._ready,
@@ -77,48 +93,78 @@ class Service(grpc.GenericRpcHandler):  # type: ignore[misc]  # grpc has no type
         }
         prefix = f"/{messages.SERVICE}/"
         self._handlers = {
-            prefix + name: grpc.unary_unary_rpc_method_handler(
+            prefix + name: grpc.stream_unary_rpc_method_handler(
                 self._handle(method, needs=name not in OPEN or not open_health)
             )
             for name, method in methods.items()
         }
-        self._handlers[f"{prefix}ModelInfer"] = grpc.unary_unary_rpc_method_handler(self._infer)
+        self._handlers[f"{prefix}ModelInfer"] = grpc.stream_unary_rpc_method_handler(self._infer)
         self._unknown = grpc.stream_stream_rpc_method_handler(self._refuse)
 
     def service(self, handler_call_details: Any) -> Any:
         """Return what handles a call; there is always something, which asks for a credential."""
         return self._handlers.get(handler_call_details.method, self._unknown)
 
-    async def _infer(self, data: bytes, context: Any) -> bytes:
+    async def _infer(self, _: Any, context: Any) -> bytes:
         principal: Principal | None = None
         admission: Admission | None = None
+        held = 0
         try:
             authorization, nonce = _only(context.invocation_metadata(), "authorization", NONCE)
             principal = await self._core.identify(authorization)
+            data = await self._read(context)
+            if len(data) > self._room:
+                raise Refused(503, "too many large requests are under way", retry_after_s=RETRY_AFTER_S)
+            held = len(data)
+            self._room -= held
             message = messages.decode("ModelInferRequest", data)
             admission = await self._core.admit(principal, message.model_name, message.model_version)
             answer = await self._core.answer(admission, Asked(data, None, nonce or ""), Grpc(message))
         except IntactError as error:
             served = None if admission is None else admission.served
             await _abort(context, self._core.refuse(error, "grpc", principal, served))
+        except Exception:  # gRPC would tell its text
+            LOG.exception("call failed")
+            await _abort(context, self._core.refuse(_FAILED, "grpc", principal, None))
+        finally:
+            self._room += held
         receipt = ((RECEIPT, answer.receipt),)
         if answer.refused is not None:
             await _abort(context, answer.refused, *receipt)
         context.set_trailing_metadata(receipt)
         return answer.body.data
 
-    def _handle(self, method: Method, *, needs: bool) -> Callable[[bytes, Any], Awaitable[bytes]]:
+    async def _read(self, context: Any) -> bytes:
+        """Return the message of a call.
+
+        Raises:
+            Refused: There is none, or it takes too long.
+        """
+        try:
+            async with asyncio.timeout(self._message_s):
+                data = await context.read()
+        except TimeoutError:
+            raise Refused(408, "the message took too long") from None
+        if not isinstance(data, bytes):
+            raise bad_request("the call has no message")
+        return data
+
+    def _handle(self, method: Method, *, needs: bool) -> Callable[[Any, Any], Awaitable[bytes]]:
         """Return `method` behind a check of the credential, where it needs one."""
 
-        async def handle(data: bytes, context: Any) -> bytes:
+        async def handle(_: Any, context: Any) -> bytes:
             principal: Principal | None = None
             try:
                 if needs:
                     principal = await self._identify(context)
-                return await method(data, principal, context)
+                return await method(await self._read(context), principal, context)
             except IntactError as error:
                 await _abort(context, self._core.refuse(error, "grpc", principal, None))
                 raise AssertionError from error  # aborting raises
+            except Exception as error:  # gRPC would tell its text
+                LOG.exception("call failed")
+                await _abort(context, self._core.refuse(_FAILED, "grpc", principal, None))
+                raise AssertionError from error
 
         return handle
 
@@ -183,6 +229,7 @@ def build(service: Service, address: str, credentials: Any, *, largest: int) -> 
         ("grpc.max_metadata_size", MOST_METADATA),
         ("grpc.absolute_max_metadata_size", MOST_METADATA),
         ("grpc.max_concurrent_streams", MOST_CALLS),
+        ("grpc.max_allowed_incoming_connections", MOST_CONNECTIONS),
         ("grpc.compression_enabled_algorithms_bitset", IDENTITY_ONLY),
         ("grpc.http2.min_ping_interval_without_data_ms", 10_000),
         ("grpc.http2.max_ping_strikes", 5),

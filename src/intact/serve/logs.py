@@ -41,7 +41,7 @@ def configure(level: int = logging.INFO) -> None:
         logger = logging.getLogger(name)
         logger.handlers = [handler]
         logger.propagate = False
-        logger.setLevel(level if name == "intact" else logging.WARNING)
+        logger.setLevel(level if name == "intact" else logging.ERROR)  # strangers can cause warnings
 
 
 def _where(record: logging.LogRecord) -> list[str]:

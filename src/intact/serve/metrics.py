@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Final
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
@@ -30,7 +31,8 @@ class Meters:
         )
         self.waiting = Gauge("intact_waiting", "Requests that wait for a model", registry=self.registry)
         self.log_size = Gauge("intact_log_entries", "Entries in the log", registry=self.registry)
-        self._observe = {}  # type: ignore[var-annotated]
+        self._observe: dict[tuple[str, str], Callable[[float], None]] = {}
+        self._count: dict[tuple[str, str], Callable[[], None]] = {}
 
     def answered(self, model: str, transport: str, took_s: float) -> None:
         """Count an answer, or a refusal by the guard."""
@@ -45,7 +47,10 @@ class Meters:
 
     def alarm(self, check: str, verdict: str) -> None:
         """Count what a check said."""
-        self._alarms.labels(check, verdict).inc()
+        count = self._count.get((check, verdict))
+        if count is None:
+            count = self._count[check, verdict] = self._alarms.labels(check, verdict).inc
+        count()
 
     def text(self) -> bytes:
         """Return everything in the text format of Prometheus."""

@@ -65,10 +65,6 @@ def application(settings: Settings, sources: Sources, *, replicas: int = 2, **op
     Raises:
         UsageError: Ray Serve is not installed; or there is no model, or the state cannot be shared by replicas.
     """
-    try:
-        from ray import serve
-    except ImportError:
-        raise UsageError("Ray Serve is not installed", hint="pip install 'intact[ray-serve]'") from None
     if not sources.models:
         raise UsageError("no model is to be served")
     for name in sources.models:
@@ -77,6 +73,10 @@ def application(settings: Settings, sources: Sources, *, replicas: int = 2, **op
         raise UsageError(
             "replicas on several machines cannot share a SQLite file", hint="give the URL of a PostgreSQL database"
         )
+    try:
+        from ray import serve
+    except ImportError:
+        raise UsageError("Ray Serve is not installed", hint="pip install 'intact[ray-serve]'") from None
     chosen = {"name": NAME, "num_replicas": replicas, "max_ongoing_requests": MOST_AT_A_TIME, **options}
     ingress = serve.ingress(Replica(settings, sources))()
     return serve.deployment(**chosen)(ingress).bind()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import resource
 import signal
 import socket
 import time
@@ -34,11 +35,14 @@ from intact.serve.metrics import Meters
 from intact.serve.models import Models, Served
 from intact.serve.settings import Settings
 from intact.serve.state import Settler, Store
+from intact.serve.tracing import tracing
 
 LOG: Final = logging.getLogger("intact.serve")
 KEEP_ALIVE_S: Final = 60
 BACKLOG: Final = 1024
 CLOCK_BACK_S: Final = 60
+MOST_FILES: Final = 8192
+"""Open files that the connections allowed, handshakes under way and the database need at most."""
 LINGER_S: Final = 0.3
 """How long connections stay open after a stop; a request that crosses a closing would get no answer."""
 SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
@@ -90,6 +94,7 @@ def serve(
     Raises:
         UsageError: A port is taken, a certificate or key cannot be used, the database cannot be reached.
     """
+    _allow_files()
     models = Models(served)
     material = None if settings.tls is None else tls.load(settings.tls)
     signer = CheckpointSigner(key=key, origin=settings.origin)
@@ -163,8 +168,17 @@ async def assemble(settings: Settings, models: Models, signer: CheckpointSigner,
                 issuer=Issuer(key=signer.key, origin=signer.origin),
                 signer=signer,
                 meters=Meters(),
+                trace=stack.enter_context(tracing(settings.traces)),
             )
         )
+
+
+def _allow_files() -> None:
+    """Have as many files open as the system lets us, within reason: its usual 1,024 are less than the connections."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = MOST_FILES if hard == resource.RLIM_INFINITY else min(MOST_FILES, hard)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 def _batcher(served: Served, settings: Settings) -> Batcher:
@@ -238,7 +252,10 @@ def _grpc(core: Core, settings: Settings, material: tls.Material | None) -> tupl
     """Return the gRPC server and its port; None and 0 where there shall be none."""
     if settings.grpc_port is None:
         return None, 0
-    service = grpc_server.Service(core, open_health=settings.open_health)
+    patience = Patience.of(settings.patience_s)
+    service = grpc_server.Service(
+        core, largest=settings.largest_body, open_health=settings.open_health, message_s=patience.request_s
+    )
     address = _joined(settings.host, settings.grpc_port)
     credentials = None if material is None else material.credentials()
     return grpc_server.build(service, address, credentials, largest=settings.largest_body)

@@ -107,6 +107,8 @@ def test_no_threshold_without_scores_or_where_they_are_not_finite() -> None:
 
 
 def test_a_threshold_is_rounded_up_so_that_no_score_can_be_read_from_it() -> None:
+    tiny = threshold(np.full(200, 5e-324), 0.01)
+    assert tiny is not None and 5e-324 <= tiny.value < 1e-100
     for value in (0.123456, -0.123456, 1234.5, -9.999, 3.0, 1e-9):
         found = threshold(np.full(200, value), 0.01)
         assert found is not None

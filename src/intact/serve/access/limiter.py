@@ -17,6 +17,7 @@ from limits.errors import ConfigurationError
 from intact.errors import UsageError
 from intact.serve.errors import StateUnavailable, TooFast
 from intact.serve.state import Grant
+from intact.serve.urls import from_file
 
 MEMORY: Final = "memory://"
 SCHEMES: Final = ("redis", "rediss")
@@ -34,7 +35,8 @@ class Limiter:
     A window slides: what came in the one before counts by the share of it that the window still covers.
 
     Args:
-        url: "memory://" for this process only, or "redis://...", "rediss://..." for all replicas.
+        url: "memory://" for this process only, or "redis://...", "rediss://..." for all replicas, or
+            "file:///PATH" where such a URL is in a file.
 
     Raises:
         UsageError: It is no such URL, or what speaks to Redis is not installed.
@@ -105,6 +107,7 @@ class Limiter:
 
 def _storage(url: str) -> tuple[Storage, str, tuple[type[BaseException], ...]]:
     """Return where counts lie, what that is called in errors, and what it raises."""
+    url = from_file(url)
     if url == MEMORY:
         return MemoryStorage(), "memory", ()
     try:

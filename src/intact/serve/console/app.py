@@ -165,7 +165,11 @@ class Console:
         """Return what a form sent, of bounded length."""
         kind, said = asgi.only(scope["headers"], b"content-type", b"content-length")
         limit = forms.LARGEST_UPLOAD + forms.LARGEST_FORM if files else forms.LARGEST_FORM
-        body = await asgi.read(receive, asgi.length(said, "content-length"), limit)
+        self._under_way -= 1  # who sends slowly keeps nobody else out
+        try:
+            body = await asgi.read(receive, asgi.length(said, "content-length"), limit)
+        finally:
+            self._under_way += 1
         return await forms.parse_form(scope, (kind or b"").decode("latin-1"), body, files=files)
 
     # ---- out

@@ -5,8 +5,9 @@ The pool is private, so that `tritonclient`, which brings messages of the same n
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from importlib.resources import files
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 from google.protobuf.descriptor_pb2 import FileDescriptorSet
 from google.protobuf.descriptor_pool import DescriptorPool
@@ -29,7 +30,13 @@ from intact.serve.refused import bad_request
 
 SERVICE: Final = "inference.GRPCInferenceService"
 MOST_FIELDS: Final = 4 * MOST_TENSORS
-"""Most fields a request may have at its top: a message of empty inputs takes fifty times its bytes in memory."""
+"""Most fields of a request, and of each message in it: many empty ones take fifty times their bytes in memory."""
+MOST_VALUES: Final = 2**21
+"""Most typed values of an input; each takes some thirty bytes of memory, whatever it says."""
+
+Nested: TypeAlias = Mapping[int, "Nested"]
+_NESTED: Final[Nested] = {5: {5: {}}, 6: {}}
+"""Numbers of the fields of a request that are messages: inputs with their contents, outputs."""
 
 
 def _classes() -> dict[str, Any]:
@@ -70,7 +77,7 @@ def decode(kind: str, data: bytes) -> Any:
         Refused: There is none.
     """
     if len(data) > MOST_FIELDS:  # a shorter one cannot have more fields
-        _refuse_many_fields(data)
+        _refuse_many_fields(data, 0, len(data), _NESTED if kind == "ModelInferRequest" else {})
     try:
         return MESSAGES[kind].FromString(data)
     except DecodeError:
@@ -112,6 +119,8 @@ def format(response: InferResponse, request: InferRequest) -> bytes:
 
 def _tensor(name: str, item: Any, raw: bytes | None) -> Array:
     """Return one input, from bytes or from typed values."""
+    if len(item.shape) > tensors.MOST_AXES:  # before there is a list of them
+        raise bad_request(f"input {name!a} has more than the {tensors.MOST_AXES} axes allowed")
     shape = list(item.shape)
     if raw is not None:
         if item.HasField("contents"):
@@ -122,7 +131,10 @@ def _tensor(name: str, item: Any, raw: bytes | None) -> Array:
         raise bad_request(f"input {name!a} of datatype {item.datatype!a:.40} has to come in raw_input_contents")
     if any(found.name != field for found, _ in item.contents.ListFields()):
         raise bad_request(f"input {name!a} has contents of another datatype than {item.datatype}")
-    return tensors.from_values(name, item.datatype, shape, list(getattr(item.contents, field)))
+    values = getattr(item.contents, field)
+    if len(values) > MOST_VALUES:
+        raise bad_request(f"input {name!a} has more than {MOST_VALUES} typed values", hint="send raw_input_contents")
+    return tensors.from_values(name, item.datatype, shape, list(values))
 
 
 def _wanted(item: Any) -> Wanted:
@@ -130,24 +142,33 @@ def _wanted(item: Any) -> Wanted:
     return Wanted(check_name(item.name, "an output"), True)
 
 
-def _refuse_many_fields(data: bytes) -> None:
-    """Raise Refused where a message has too many fields at its top, or ends inside one."""
-    at, count, size = 0, 0, len(data)
-    while at < size:
+def _refuse_many_fields(data: bytes, at: int, end: int, nested: Nested) -> None:
+    """Raise Refused where a message, or one in it, has too many fields, or ends inside one.
+
+    Args:
+        data: Holds the message.
+        at: Where it begins.
+        end: Where it ends.
+        nested: Numbers of its fields that are messages.
+    """
+    count = 0
+    while at < end:
         tag, at = _varint(data, at)
-        kind = tag & 7
+        kind, start = tag & 7, at
         count += 1
         if kind == 2:
-            length, at = _varint(data, at)
-            at += length
+            length, start = _varint(data, at)
+            at = start + length
         elif kind == 0:
             _, at = _varint(data, at)
         elif kind in (1, 5):
             at += 8 if kind == 1 else 4
         else:
             raise bad_request("request has a field of an unknown kind")
-        if count > MOST_FIELDS or at > size:
+        if count > MOST_FIELDS or at > end:
             raise bad_request(f"request has more than {MOST_FIELDS} fields, or ends inside one")
+        if kind == 2 and at - start > MOST_FIELDS and tag >> 3 in nested:
+            _refuse_many_fields(data, start, at, nested[tag >> 3])
 
 
 def _varint(data: bytes, at: int) -> tuple[int, int]:

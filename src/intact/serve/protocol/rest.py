@@ -13,7 +13,8 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from functools import lru_cache
+from typing import Any, Final, TypeAlias
 
 from intact.serve.protocol import tensors
 from intact.serve.protocol.request import (
@@ -30,8 +31,14 @@ from intact.serve.refused import Refused, bad_request
 from intact.wire import count_values
 
 HEADER_LENGTH: Final = "inference-header-content-length"
+SHORT: Final = 2048
+"""JSON up to so many bytes is remembered once it was read."""
 MOST_VALUES: Final = 2**21
 """Most values in the JSON of a request; each takes some thirty bytes of memory, whatever it says."""
+
+
+Described: TypeAlias = tuple[str, str, tuple[int, ...], int | None]
+"""An output: name, datatype, shape, and how many bytes of data it has behind the JSON."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,23 +67,23 @@ def parse(body: bytes, header_length: int | None) -> InferRequest:
     if header_length is not None and not 0 < header_length <= len(body):
         raise bad_request(f"{HEADER_LENGTH} is {header_length}, but the body has {len(body)} bytes")
     end = len(body) if header_length is None else header_length
-    document = _json(body[:end] if end < len(body) else body)
-    parameters = _parameters(document)
-    refuse_meaning(parameters)
-    inputs = _items(document, "inputs")
-    if not inputs:
-        raise bad_request("request has no inputs")
+    head = body[:end] if end < len(body) else body
+    form = _remembered(head) if end <= SHORT else _form(head)
     feeds: dict[str, Array] = {}
-    for item in inputs:
-        name = check_name(item.get("name"), "an input")
-        if name in feeds:
-            raise bad_request(f"input {name!a} comes twice")
-        feeds[name], end = _tensor(name, item, body, end, mixed=header_length is not None)
+    for item in form.inputs:
+        if item.value is not None:
+            feeds[item.name] = item.value
+            continue
+        if header_length is None:
+            raise bad_request(f"binary data of input {item.name!a} needs the header {HEADER_LENGTH}")
+        if item.size > len(body) - end:
+            raise bad_request(f"input {item.name!a} says it has {item.size} bytes, but {len(body) - end} are left")
+        data = body[end : end + item.size]
+        feeds[item.name] = tensors.from_bytes(item.name, item.datatype, item.shape, data)
+        end += item.size
     if end != len(body):
         raise bad_request(f"{len(body) - end} bytes follow the data of the last input")
-    binary = _flag(parameters, "binary_data_output")
-    wanted = tuple(_wanted(item, binary) for item in _items(document, "outputs"))
-    return InferRequest(check_id(document.get("id", "")), feeds, wanted, binary)
+    return InferRequest(form.id, feeds, form.wanted, form.binary)
 
 
 def header_length_of(body: bytes) -> int | None:
@@ -104,26 +111,23 @@ def format(response: InferResponse, request: InferRequest) -> Body:
         Refused: An output that goes as JSON is not finite.
     """
     binary = {wanted.name: wanted.binary for wanted in request.wanted}
-    outputs: list[dict[str, Any]] = []
+    described: list[Described] = []
     data: list[bytes] = []
+    values: dict[str, list[Any]] = {}
     for name, value in response.outputs.items():
-        item: dict[str, Any] = {
-            "name": name,
-            "datatype": tensors.datatype_of(value.dtype),
-            "shape": list(value.shape),
-        }
-        if binary.get(name, request.binary):
-            raw = tensors.to_bytes(value)
-            item["parameters"] = {"binary_data_size": len(raw)}
-            data.append(raw)
+        base = name if name in binary else name.rpartition(".")[0]  # of several that stand for one that was named
+        raw = tensors.to_bytes(value) if binary.get(base, request.binary) else None
+        described.append((name, tensors.datatype_of(value.dtype), value.shape, None if raw is None else len(raw)))
+        if raw is None:
+            values[name] = value.ravel().tolist()
         else:
-            item["data"] = value.ravel().tolist()
-        outputs.append(item)
-    document: dict[str, Any] = {"model_name": response.model, "model_version": response.version, "outputs": outputs}
-    if response.id:
-        document["id"] = response.id
+            data.append(raw)
+    about = (response.model, response.version, response.id, tuple(described))
+    if not values:
+        head = _head(*about)
+        return Body(b"".join((head, *data)), len(head)) if data else Body(head, None)
     try:
-        head = _ENCODER.encode(document).encode()
+        head = _ENCODER.encode(_document(*about, values)).encode()
     except ValueError:
         raise bad_request("an output is not finite, which JSON cannot write", hint="ask for binary data") from None
     return Body(b"".join((head, *data)), len(head)) if data else Body(head, None)
@@ -195,28 +199,91 @@ def _binary_size(item: Mapping[str, Any]) -> int | None:
     return size
 
 
-def _tensor(name: str, item: Mapping[str, Any], body: bytes, at: int, *, mixed: bool) -> tuple[Array, int]:
-    """Return the input `name`, and where in the body the data of the next one begin."""
+@dataclass(frozen=True, slots=True)
+class _Item:
+    """An input as the JSON describes it: a value, or so many bytes of data behind it."""
+
+    name: str
+    datatype: str
+    shape: Sequence[object]
+    size: int
+    value: Array | None
+
+
+@dataclass(frozen=True, slots=True)
+class _Form:
+    """All that the JSON of a request says."""
+
+    id: str
+    inputs: tuple[_Item, ...]
+    wanted: tuple[Wanted, ...]
+    binary: bool
+
+
+def _form(head: bytes) -> _Form:
+    """Return what the JSON of a request says.
+
+    Raises:
+        Refused: It is that of no request.
+    """
+    document = _json(head)
+    parameters = _parameters(document)
+    refuse_meaning(parameters)
+    inputs = tuple([_item(item) for item in _items(document, "inputs")])
+    if not inputs:
+        raise bad_request("request has no inputs")
+    if len({item.name for item in inputs}) != len(inputs):
+        raise bad_request("an input comes twice")
+    binary = _flag(parameters, "binary_data_output")
+    wanted = tuple([_wanted(item, binary) for item in _items(document, "outputs")])
+    return _Form(check_id(document.get("id", "")), inputs, wanted, binary)
+
+
+_remembered: Final = lru_cache(maxsize=256)(_form)
+"""The same, for short JSON: a client's requests often differ in nothing but their binary data."""
+
+
+def _item(item: Mapping[str, Any]) -> _Item:
+    """Return one input."""
+    name = check_name(item.get("name"), "an input")
     parameters = _parameters(item)
     refuse_meaning(parameters)
     size = _binary_size(item)
     shape, datatype = item.get("shape"), item.get("datatype")
-    if type(shape) is not list:
-        raise bad_request(f"input {name!a} has no shape")
-    if size is None:
-        return tensors.from_values(name, datatype, shape, _data(name, item)), at  # type: ignore[arg-type]  # checked
-    if not mixed or "data" in item:
-        why = "is in the JSON too" if mixed else f"needs the header {HEADER_LENGTH}"
-        raise bad_request(f"binary data of input {name!a} {why}")
-    if size > len(body) - at:
-        raise bad_request(f"input {name!a} says it has {size} bytes, but {len(body) - at} are left")
-    return tensors.from_bytes(name, datatype, shape, body[at : at + size]), at + size  # type: ignore[arg-type]
-
-
-def _data(name: str, item: Mapping[str, Any]) -> Any:
+    if type(shape) is not list or type(datatype) is not str:
+        raise bad_request(f"input {name!a} has no shape or no datatype")
+    if size is not None:
+        if "data" in item:
+            raise bad_request(f"binary data of input {name!a} are in the JSON too")
+        return _Item(name, datatype, tuple(shape), size, None)
     if type(item.get("data")) is not list:
         raise bad_request(f"input {name!a} has no data")
-    return item["data"]
+    value = tensors.from_values(name, datatype, shape, item["data"])
+    value.flags.writeable = False
+    return _Item(name, datatype, tuple(shape), 0, value)
+
+
+def _document(
+    model: str, version: str, identity: str, outputs: tuple[Described, ...], values: Mapping[str, list[Any]]
+) -> dict[str, Any]:
+    """Return the JSON of a response."""
+    found: dict[str, Any] = {"model_name": model, "model_version": version, "outputs": []}
+    for name, datatype, shape, size in outputs:
+        item: dict[str, Any] = {"name": name, "datatype": datatype, "shape": shape}
+        if size is None:
+            item["data"] = values[name]
+        else:
+            item["parameters"] = {"binary_data_size": size}
+        found["outputs"].append(item)
+    if identity:
+        found["id"] = identity
+    return found
+
+
+@lru_cache(maxsize=256)
+def _head(model: str, version: str, identity: str, outputs: tuple[Described, ...]) -> bytes:
+    """Return the JSON of a response whose data all follow as bytes."""
+    return _ENCODER.encode(_document(model, version, identity, outputs, {})).encode()
 
 
 def _wanted(item: Mapping[str, Any], default: bool) -> Wanted:

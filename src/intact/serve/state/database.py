@@ -19,6 +19,7 @@ from intact.serve.errors import StateUnavailable
 from intact.serve.state import postgres, sqlite
 from intact.serve.state.schema import NEWEST
 from intact.serve.state.session import Backend
+from intact.serve.urls import from_file
 
 HINT: Final = "give sqlite:///FILE, or postgresql+pg8000://USER:PASSWORD@HOST:PORT/NAME"
 STEPS: Final = Path(__file__).parent / "migrations"
@@ -79,13 +80,13 @@ def default_url() -> str:
 
 
 def connect(url: str) -> Database:
-    """Connect to the database at `url`, and bring its tables up to date.
+    """Connect to the database at `url`, or at the URL in the file it names, and bring its tables up to date.
 
     Raises:
         UsageError: It is no such URL, cannot be reached, or is of a newer version of this package.
     """
     try:
-        parsed = make_url(url)
+        parsed = make_url(from_file(url))
         port = parsed.port
     except (ArgumentError, ValueError):  # its text may hold a password
         raise UsageError("URL of the state database cannot be understood", hint=HINT) from None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import socket
 import ssl
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Final
@@ -168,7 +169,12 @@ def _tls(url: URL) -> ssl.SSLContext | bool:
 
 
 def _set_up(connection: Any, _: Any) -> None:
-    """Set what a connection must have."""
+    """Set what a connection must have.
+
+    The driver sends a long message in two parts, and the system would keep the second back until the server has
+    acknowledged the first, which it does 40 ms later.
+    """
+    connection._usock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     cursor = connection.cursor()
     for setting in SETTINGS:
         cursor.execute(setting)

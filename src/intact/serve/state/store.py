@@ -68,7 +68,8 @@ class Store:
         """Open the database at `url`, and bring its tables up to date.
 
         Args:
-            url: "sqlite:///FILE" or "postgresql+pg8000://USER:PASSWORD@HOST:PORT/NAME".
+            url: "sqlite:///FILE" or "postgresql+pg8000://USER:PASSWORD@HOST:PORT/NAME"; or "file:///PATH", where one of
+                these is in a file.
             pepper: Secret that keys are stored under. Where it is None: INTACT_PEPPER, the file INTACT_PEPPER_FILE, or
                 the user's own file, which is made when the first key is.
             clock: Returns seconds since 1970.

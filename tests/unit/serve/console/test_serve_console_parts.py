@@ -209,7 +209,7 @@ def test_counts_fall_into_their_columns() -> None:
 
 def test_times_and_figures_are_written() -> None:
     assert when(None) == "—"
-    assert when(0) == '<time datetime="1970-01-01T00:00:00Z">1970-01-01 00:00</time>'
+    assert when(0) == '<time datetime="1970-01-01T00:00:00Z">1970-01-01 00:00:00</time>'
     assert figure(-0.00012345) == "−0.000123"
     assert figure(None) == "—"
 
