@@ -33,7 +33,8 @@ def target(site: Site) -> Iterator[Server]:
         yield found
         assert infer(found, site.caller("after"), body()).status_code == 200
         lines = [json.loads(line) for line in found.errors.read_text().splitlines()]
-        assert [line for line in lines if line["level"] == "error"] == []
+        failures = [line for line in lines if line["level"] == "error"]
+        assert not failures, json.dumps(failures)
 
 
 @pytest.fixture(scope="module")

@@ -19,9 +19,14 @@ import grpc.aio
 import numpy as np
 import pytest
 
+from intact.crypto import VerifyingKey
+from intact.ledger import read_receipt
+from intact.ledger.answer import read_answer
+from intact.serve.access.remembered import Remembered
 from intact.serve.batching import Batcher
 from intact.serve.computing import Feeds, Outcome
 from intact.serve.core import Core
+from intact.serve.errors import Busy
 from intact.serve.grpc_server import Service, build
 from intact.serve.protocol.grpc_messages import MESSAGES, SERVICE
 from intact.serve.refused import Refused
@@ -227,6 +232,31 @@ def test_what_failed_is_not_told() -> None:
     assert asyncio.run(run()) == {(grpc.StatusCode.UNAVAILABLE, "the server cannot answer now")}
 
 
+# Receipts
+
+
+@pytest.mark.parametrize(("shows", "told"), [("label", False), ("top-1", False), ("rounded-1", False), ("full", True)])
+def test_a_receipt_tells_no_scores_of_what_is_not_shown(site: Site, hasty: Server, shows: str, told: bool) -> None:
+    client = Rest(hasty.http, site.caller(f"peeper-{shows}", shows=shows), rows())
+    answer = client.ask()
+    client.close()
+    assert answer.receipt is not None
+    verifier = VerifyingKey.from_pem((site.keys / "signing.pub").read_bytes())
+    said = read_answer(read_receipt(answer.receipt, [verifier]).event).guard
+    assert said
+    assert any(each.score is not None for each in said) is told
+
+
+def test_a_receipt_of_a_refusal_tells_no_scores(site: Site, hasty: Server) -> None:
+    client = Rest(hasty.http, site.caller("prober"), rows() * np.float32("inf"))
+    answer = client.ask()
+    client.close()
+    assert (answer.status, answer.receipt is None) == (422, False)
+    verifier = VerifyingKey.from_pem((site.keys / "signing.pub").read_bytes())
+    said = read_answer(read_receipt(answer.receipt or b"", [verifier]).event).guard
+    assert {each.score for each in said} == {None}
+
+
 # Other callers
 
 
@@ -260,6 +290,25 @@ def test_a_batch_that_fails_strangely_stops_no_model() -> None:
             batcher.close()
 
     assert len(asyncio.run(run())) == 5
+
+
+def test_a_flood_of_guessed_keys_keeps_no_known_one_out() -> None:
+    async def run() -> None:
+        known: Remembered[int, str | None] = Remembered("test", remembered_s=0)
+        go = threading.Event()
+        assert await known.get(-1, lambda: "alice") == "alice"
+        guesses = [asyncio.ensure_future(known.get(number, lambda: go.wait(20) and None)) for number in range(256)]
+        await asyncio.sleep(0.1)
+        with pytest.raises(Busy):
+            await known.get(-2, lambda: "bob")
+        again = asyncio.ensure_future(known.get(-1, lambda: "alice"))
+        await asyncio.sleep(0)
+        go.set()
+        assert await asyncio.wait_for(again, 20) == "alice"
+        await asyncio.gather(*guesses)
+        known.close()
+
+    asyncio.run(run())
 
 
 # Connections

@@ -182,9 +182,13 @@ def test_the_tutorial_runs_and_what_follows_it(tmp_path: Path) -> None:
         walk(DOCS / f"{name}.md", tmp_path)
 
 
+def test_the_page_on_replicas_runs(tmp_path: Path) -> None:
+    walk(DOCS / "how-to" / "beyond-one-machine.md", tmp_path)
+
+
 def test_every_page_with_something_to_run_is_run() -> None:
     known = {ROOT / "README.md", *(DOCS / f"{name}.md" for name in TOUR)}
-    known |= {DOCS / "how-to" / "transformers.md", DOCS / "how-to" / "extend.md"}
+    known |= {DOCS / "how-to" / f"{name}.md" for name in ("beyond-one-machine", "transformers", "extend")}
     assert {block.page for block in ALL_BLOCKS if "run" in block.info or "output" in block.info} <= known
 
 

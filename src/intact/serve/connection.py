@@ -13,6 +13,8 @@ LARGEST_HEAD: Final = 2**15
 MOST_HEADERS: Final = 100
 LARGEST_GAP: Final = 2**15
 """Most bytes of a body's framing, such as chunk extensions and trailers, that come without data between."""
+MOST_PIPELINED: Final = 32
+"""Requests that may wait on a connection for the one before them."""
 MOST_CONNECTIONS: Final = 1000
 
 
@@ -55,6 +57,7 @@ class Connection(HttpToolsProtocol):
         self._gap_bytes = 0
         self._in_head = True
         self._whole = False
+        self._cycles: list[Any] = []
         self._timer: asyncio.TimerHandle | None = None
         self._write_timer: asyncio.TimerHandle | None = None
 
@@ -68,6 +71,9 @@ class Connection(HttpToolsProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         self._disarm()
         self.resume_writing()
+        self.pipeline.clear()  # nobody waits for these any more
+        for cycle in self._cycles:
+            cycle.disconnected = True  # its own marks the latest request only, and an earlier one may be under way
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
@@ -96,9 +102,12 @@ class Connection(HttpToolsProtocol):
         self._disarm()
         if len(self.headers) > MOST_HEADERS:
             self._cut(431)
+        elif len(self.pipeline) >= MOST_PIPELINED:
+            self._abort()  # one read holds thousands of them, and each takes memory until its turn
         else:
             super().on_headers_complete()
             self.headers = _Dropped()
+            self._cycles = [cycle for cycle in (*self._cycles, self.cycle) if not cycle.response_complete]
 
     def on_message_complete(self) -> None:
         self._in_head, self._whole = True, True
@@ -112,7 +121,7 @@ class Connection(HttpToolsProtocol):
 
     def pause_writing(self) -> None:
         super().pause_writing()
-        self._write_timer = self.loop.call_later(self.patience.write_s, self.transport.abort)
+        self._write_timer = self.loop.call_later(self.patience.write_s, self._abort)
 
     def resume_writing(self) -> None:
         if self._write_timer is not None:
@@ -140,7 +149,13 @@ class Connection(HttpToolsProtocol):
             self.transport.write(_LINES[status])
             self.transport.close()
         else:
-            self.transport.abort()
+            self._abort()
+
+    def _abort(self) -> None:
+        """End the connection at once; whoever answers on it writes no more, for there is nothing to write to."""
+        if self.cycle is not None:
+            self.cycle.disconnected = True
+        self.transport.abort()
 
 
 def _line(status: int, reason: str) -> bytes:

@@ -18,14 +18,15 @@ import asyncio
 import hashlib
 import random
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final, Protocol
 
 from intact.errors import IntactError
 from intact.guard import Finding, Probing
-from intact.ledger.answer import encode_answer
+from intact.ledger.answer import Judged, Verdict, encode_answer
 from intact.ledger.checkpoint import CheckpointSigner
 from intact.ledger.receipt import Issuer
 from intact.serve.access import Authenticator, Limiter, Permits
@@ -251,7 +252,7 @@ class Core:
             request_sha256=hashlib.sha256(asked.body).hexdigest(),
             response_sha256=hashlib.sha256(body.data).hexdigest(),
             nonce=nonce,
-            guard=outcome.findings,
+            guard=_said(outcome, grant),
             shows=grant.terms.shows,
             transport=transport,
             refused=outcome.refused is not None,
@@ -289,6 +290,22 @@ class Core:
             str(refused.status) if reason is None else f"{refused.status} {reason}",
         )
         return refused
+
+
+def _said(outcome: Outcome, grant: Grant) -> Sequence[Judged]:
+    """Return what checks said, as the caller's receipt may have it.
+
+    Scores are computed from outputs: whoever is shown less than all of these is not shown them, and nobody those of an
+    input that was refused, which would tell how near the next one comes.
+    """
+    if outcome.refused is None and grant.terms.shows == shows.FULL:
+        return outcome.findings
+    return [_verdict(each.check, each.verdict) for each in outcome.findings]
+
+
+@lru_cache(maxsize=256)
+def _verdict(check: str, verdict: str) -> Verdict:
+    return Verdict(check=check, verdict=verdict, score=None)
 
 
 def _some(rows: Array) -> Array:

@@ -174,6 +174,9 @@ class Service(grpc.GenericRpcHandler):  # type: ignore[misc]  # grpc has no type
             principal = await self._identify(context)
         except IntactError as error:
             await _abort(context, self._core.refuse(error, "grpc", None, None))
+        except Exception:  # gRPC would tell its text
+            LOG.exception("call failed")
+            await _abort(context, self._core.refuse(_FAILED, "grpc", None, None))
         await _abort(context, self._core.refuse(Refused(405, "there is no such method"), "grpc", principal, None))
 
     async def _identify(self, context: Any) -> Principal:

@@ -43,7 +43,7 @@ class Remembered(Generic[Key, Value]):
         """Return what `look_up` returns, now or less than half a second ago; it runs in another thread.
 
         Raises:
-            Busy: Too much is being looked up.
+            Busy: Too much is being looked up, and this was not found before.
         """
         now = self._clock()
         found = self._known.get(key)
@@ -51,7 +51,8 @@ class Remembered(Generic[Key, Value]):
             return found[1]
         pending = self._pending.get(key)
         if pending is None:
-            if len(self._pending) >= MOST_PENDING:
+            good = found is not None and found[1] is not None
+            if len(self._pending) >= MOST_PENDING and not good:  # strangers keep out who was found before by no flood
                 raise Busy(f"{MOST_PENDING} lookups are waited for already")
             pending = asyncio.get_running_loop().run_in_executor(self._pool, look_up)
             self._pending[key] = pending
