@@ -125,7 +125,7 @@ def test_a_grant_ends(site: Site, channel: grpc.Channel) -> None:
 
 
 def test_a_burst_is_told_to_come_back(site: Site, channel: grpc.Channel) -> None:
-    metadata = bearer(site.caller("ivan", rate="1/hour"))
+    metadata = bearer(site.caller("ivan-grpc", rate="1/hour"))
     call(channel, "ModelInfer", asked(rows()), metadata)
     with pytest.raises(grpc.RpcError) as refused:
         call(channel, "ModelInfer", asked(rows()), metadata)
@@ -134,7 +134,7 @@ def test_a_burst_is_told_to_come_back(site: Site, channel: grpc.Channel) -> None
 
 
 def test_what_the_guard_refuses_is_counted_and_recorded(site: Site, channel: grpc.Channel) -> None:
-    metadata, x = bearer(site.caller("mallory", limit=1)), rows()
+    metadata, x = bearer(site.caller("mallory-grpc", limit=1)), rows()
     x[0, 0] = np.nan
     with pytest.raises(grpc.RpcError) as refused:
         call(channel, "ModelInfer", asked(x), metadata)

@@ -153,8 +153,8 @@ class Connection(HttpToolsProtocol):
 
     def _abort(self) -> None:
         """End the connection at once; whoever answers on it writes no more, for there is nothing to write to."""
-        if self.cycle is not None:
-            self.cycle.disconnected = True
+        for cycle in self._cycles:
+            cycle.disconnected = True
         self.transport.abort()
 
 

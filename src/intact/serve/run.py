@@ -22,6 +22,7 @@ from intact.guard import Guard
 from intact.ledger.checkpoint import CheckpointSigner
 from intact.ledger.event import Event
 from intact.ledger.receipt import Issuer
+from intact.pipeline.guarding import plain
 from intact.pipeline.model import Model
 from intact.seal import SigningKey
 from intact.serve import console, grpc_server, rest, tls
@@ -192,14 +193,14 @@ def _batcher(served: Served, settings: Settings) -> Batcher:
 
 
 def _guard(model: Model, settings: Settings) -> Guard | None:
-    """Return the guard of a model; None where it has none, or the operator wants none.
+    """Return the guard of a model; of one that was built without, for shapes and finite values; None for no guard.
 
     Raises:
         UsageError: A mode is named for a check that there is not.
     """
-    if settings.guard is None or model.guard is None:
+    if settings.guard is None:
         return None
-    return Guard(model.guard, settings.guard, run=model.run)
+    return Guard(model.guard or plain(model.inputs), settings.guard, run=model.run)
 
 
 def check_store(store: Store, now: float) -> None:
