@@ -1,6 +1,6 @@
 """Serving with everything on, against servers with nothing on: processor time a request, and how long callers wait.
 
-Run `python benchmarks/serving.py`. Ours checks an API key and a grant with a limit, runs the guard, counts, writes
+Run `python benchmarks/serving.py`, or with `MLP` or `MiniLM` for one of them. Ours checks an API key and a grant with a limit, runs the guard, counts, writes
 every answer durably to the log, and signs a receipt. The peers (`serving_peers.py`: FastAPI with onnxruntime, LitServe,
 KServe's Python server) run the same integer graph and do none of that. An MLP of 784-128-128-10 and MiniLM on 32
 tokens, one row a request, 1 and 16 callers. Every answer is compared before times are taken. Candidates take turns;
@@ -72,11 +72,12 @@ class Candidate:
 def main() -> None:
     """Build, start, compare, take turns, write."""
     results = Results("serving", THREADS)
-    for case, make in {"MLP": mlp, "MiniLM": minilm}.items():
+    makers = {"MLP": mlp, "MiniLM": minilm}
+    for case in sys.argv[1:] or makers:
         folder = work("serving") / case
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(parents=True)
-        spec, feeds = make()
+        spec, feeds = makers[case]()
         keys = intact.new_keys(folder / "keys")
         built = intact.build(
             spec, out=folder / "m.intact", recipients=[keys.recipient], signer=keys.signer, engines=["onnxruntime"]
@@ -85,7 +86,7 @@ def main() -> None:
         with servers(folder, built, feeds) as candidates:
             for callers in CALLERS:
                 take_turns(case, callers, candidates, results)
-    results.write()
+    results.write(merge=bool(sys.argv[1:]))
 
 
 def mlp() -> tuple[intact.Spec, Feeds]:

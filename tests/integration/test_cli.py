@@ -215,7 +215,7 @@ def test_json_shapes(run: Command, sealed: tuple[Path, np.ndarray], key_files: P
     seen = run("inspect", out, "--json").json
     assert seen.keys() == {
         *("artifact", "revision", "format", "encrypted", "recipients", "signed_by", "size_bytes", "card", "lineage"),
-        *("tensors", "verified", "policy"),
+        *("tensors", "verified", "policy", "digest"),
     }
     assert seen["tensors"] is None
     assert seen["verified"] is False
