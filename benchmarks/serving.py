@@ -1,10 +1,10 @@
 """Serving with everything on, against servers with nothing on: processor time a request, and how long callers wait.
 
-Run `python benchmarks/serving.py`, or with `MLP` or `MiniLM` for one of them. Ours checks an API key and a grant with a limit, runs the guard, counts, writes
-every answer durably to the log, and signs a receipt. The peers (`serving_peers.py`: FastAPI with onnxruntime, LitServe,
-KServe's Python server) run the same integer graph and do none of that. An MLP of 784-128-128-10 and MiniLM on 32
-tokens, one row a request, 1 and 16 callers. Every answer is compared before times are taken. Candidates take turns;
-processor time is of the server's whole process tree.
+Run `python benchmarks/serving.py`, or with `MLP` or `MiniLM` for one of them. Ours checks an API key and a grant with a
+limit, runs the guard, counts, writes every answer durably to the log, and signs a receipt. The peers
+(`serving_peers.py`: FastAPI with onnxruntime, LitServe, KServe's Python server) run the same integer graph and do none
+of that. An MLP of 784-128-128-10 and MiniLM on 32 tokens, one row a request, 1 and 16 callers. Every answer is compared
+before times are taken. Candidates take turns; processor time is of the server's whole process tree.
 """
 
 from __future__ import annotations
