@@ -65,7 +65,7 @@ class Results:
 
 def _key(record: Record) -> tuple[Any, ...]:
     """What a line is about."""
-    return tuple(record.get(name) for name in ("kind", "model", "candidate", "case", "ours", "peer"))
+    return tuple(record.get(name) for name in ("kind", "model", "candidate", "case", "callers", "ours", "peer"))
 
 
 def read(name: str, folder: Path = RESULTS) -> list[Record]:
