@@ -20,7 +20,7 @@ import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -106,7 +106,7 @@ def mlp() -> tuple[intact.Spec, Feeds]:
 
 def minilm() -> tuple[intact.Spec, Feeds]:
     """A sentence encoder, on a sentence of 32 tokens."""
-    spec = example("minilm").spec()
+    spec = replace(example("minilm").spec(), evaluate=None)  # what matters here is what a request costs
     names = list(spec.calibration[0])
     rng = np.random.default_rng(0)
     values = {"input_ids": rng.integers(1000, 20000, (1, 32)), "attention_mask": np.ones((1, 32), np.int64)}
